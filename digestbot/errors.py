@@ -1,0 +1,37 @@
+"""What can go wrong in ways a user can mend. Every message names the file, line or setting and what to do."""
+
+
+class DigestbotError(Exception):
+    """The base of all errors shown to users without a traceback. `exit_code` follows CONTRACT.md's exit status."""
+
+    exit_code = 1
+
+
+class UsageError(DigestbotError):
+    """Wrong use: unknown address, malformed option or file. Nothing was changed."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """One or more settings are wrong; `problems` holds one line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class DropError(DigestbotError):
+    """A drop as a whole cannot be read; the message is the reason given in its report."""
+
+
+class StorageError(DigestbotError):
+    """The database cannot be opened, is locked, or has a schema this version does not know."""
+
+
+class TemplateError(DigestbotError):
+    """A template does not render; the message names the file and the line."""
+
+
+class DeliveryStopped(DigestbotError):
+    """Delivery stops for everybody (connect, TLS, AUTH or MAIL refused); queued entries stay queued."""
