@@ -1,0 +1,70 @@
+"""What the stores ask of a database: portable SQL with `?` placeholders, transactions, and rehearsals.
+
+The stores (papers.py, subscribers.py, outbox.py, ...) hold the SQL once for both dialects; sqlite.py and postgres.py hold
+what differs: opening, locking, durability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Protocol
+
+Value = str | int | float | bytes | None
+Row = tuple[Value, ...]
+
+
+class Database(Protocol):
+    """One connection, safe to use from several threads: a transaction holds it until its end."""
+
+    def execute(self, sql: str, values: Sequence[Value] = ()) -> int:
+        """Runs one statement; returns the number of rows it changed."""
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Runs one statement for each of the rows."""
+
+    def rows(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
+        """All rows of a query (or of a statement with RETURNING)."""
+
+    def row(self, sql: str, values: Sequence[Value] = ()) -> Row | None:
+        """The first row, None if there is none."""
+
+    def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
+        """A transaction that may read and then write (BEGIN IMMEDIATE); nested calls join the outer one.
+
+        Commits at the end, rolls back on an exception. With durable=False the commit survives the death of this
+        process but not a power cut (SQLite in WAL mode without fsync: 17 us instead of 136 us).
+        """
+
+    def skip_locked(self) -> str:
+        """What a claiming SELECT ends in, so that two claimers do not wait for each other ('' where not needed)."""
+
+    def close(self) -> None: ...
+
+
+def take_ids(db: Database, name: str, count: int) -> range:
+    """Takes the next `count` ids of a kind; ids are never used twice, and a rolled back transaction gives them back.
+
+    Must run in the transaction that uses them. Starts at 1.
+    """
+    db.execute("INSERT INTO counters (name, value) VALUES (?, 0) ON CONFLICT (name) DO NOTHING", (name,))
+    row = db.row("UPDATE counters SET value = value + ? WHERE name = ? RETURNING value", (count, name))
+    assert row is not None
+    last = int(row[0] or 0)
+    return range(last - count + 1, last + 1)
+
+
+def placeholders(count: int) -> str:
+    """`?, ?, ?` for an IN list."""
+    return ", ".join("?" * count)
+
+
+def to_epoch(at: datetime) -> int:
+    """Whole seconds since 1970 (UTC), as every `..._at` column holds them."""
+    return int(at.timestamp())
+
+
+def from_epoch(value: Value) -> datetime:
+    assert isinstance(value, int)
+    return datetime.fromtimestamp(value, UTC)

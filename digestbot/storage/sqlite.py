@@ -1,0 +1,90 @@
+"""The embedded database: one file in WAL mode, through sqlite-utils."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlite_utils
+
+from digestbot.errors import StorageError
+from digestbot.storage.database import Row, Value
+
+BUSY_TIMEOUT_S = 60.0
+
+
+class SqliteDatabase:
+    """A `Database` on one SQLite file, or in memory (path None)."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._durable = True
+        self._guard: sqlite3.Connection | None = None
+        target = ":memory:" if path is None else str(path)
+        try:
+            connection = sqlite3.connect(
+                target, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            self._db = sqlite_utils.Database(connection)
+            self._connection = connection
+            self.execute("PRAGMA foreign_keys = on")
+            if path is not None and self.row("PRAGMA journal_mode") != ("wal",):
+                self.row("PRAGMA journal_mode = wal")
+            self.execute("PRAGMA synchronous = full")
+        except sqlite3.Error as error:
+            raise StorageError(f"{target}: {error}") from error
+
+    def execute(self, sql: str, values: Sequence[Value] = ()) -> int:
+        with self._lock:
+            return int(self._connection.execute(sql, values).rowcount)
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        with self._lock:
+            self._connection.executemany(sql, rows)
+
+    def rows(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
+        with self._lock:
+            return self._connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, values: Sequence[Value] = ()) -> Row | None:
+        with self._lock:
+            found: list[Row] = self._connection.execute(sql, values).fetchall()
+            return found[0] if found else None
+
+    @contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        with self._lock:
+            if self._depth:
+                self._depth += 1
+                try:
+                    yield
+                finally:
+                    self._depth -= 1
+                return
+            if durable != self._durable:
+                self.execute(f"PRAGMA synchronous = {'full' if durable else 'normal'}")
+                self._durable = durable
+            self._connection.execute("BEGIN IMMEDIATE")  # sqlite-utils' atomic() would open with plain BEGIN
+            self._depth = 1
+            try:
+                yield
+            except BaseException:
+                self._connection.rollback()
+                raise
+            else:
+                self._connection.execute("COMMIT")
+            finally:
+                self._depth = 0
+
+    def skip_locked(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+            if self._guard is not None:
+                self._guard.close()
