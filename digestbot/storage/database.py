@@ -18,6 +18,8 @@ Row = tuple[Value, ...]
 class Database(Protocol):
     """One connection, safe to use from several threads: a transaction holds it until its end."""
 
+    dialect: str  # sqlite or postgres
+
     def execute(self, sql: str, values: Sequence[Value] = ()) -> int:
         """Runs one statement; returns the number of rows it changed."""
 
@@ -36,6 +38,11 @@ class Database(Protocol):
         Commits at the end, rolls back on an exception. With durable=False the commit survives the death of this
         process but not a power cut (SQLite in WAL mode without fsync: 17 us instead of 136 us).
         """
+
+    def rehearsal(self) -> AbstractContextManager[None]:
+        """All that is done inside, transactions included, is rolled back at the end; readers outside see none of it."""
+
+    def has_table(self, name: str) -> bool: ...
 
     def skip_locked(self) -> str:
         """What a claiming SELECT ends in, so that two claimers do not wait for each other ('' where not needed)."""

@@ -17,9 +17,15 @@ BUSY_TIMEOUT_S = 60.0
 
 
 class SqliteDatabase:
-    """A `Database` on one SQLite file, or in memory (path None)."""
+    """A `Database` on one SQLite file, or in memory (path None).
 
-    def __init__(self, path: Path | None) -> None:
+    guarded: a second connection, for reading only, is the last to close. It cannot checkpoint, so closing leaves the
+    file as it is even where a killed process left a WAL behind.
+    """
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path | None, *, guarded: bool = False) -> None:
         self._lock = threading.RLock()
         self._depth = 0
         self._durable = True
@@ -35,6 +41,11 @@ class SqliteDatabase:
             if path is not None and self.row("PRAGMA journal_mode") != ("wal",):
                 self.row("PRAGMA journal_mode = wal")
             self.execute("PRAGMA synchronous = full")
+            if guarded and path is not None:
+                self._guard = sqlite3.connect(
+                    f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
+                )
+                self._guard.execute("SELECT count(*) FROM sqlite_master").fetchall()
         except sqlite3.Error as error:
             raise StorageError(f"{target}: {error}") from error
 
@@ -79,6 +90,20 @@ class SqliteDatabase:
                 self._connection.execute("COMMIT")
             finally:
                 self._depth = 0
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        with self._lock:
+            self._connection.execute("BEGIN")
+            self._depth = 1
+            try:
+                yield
+            finally:
+                self._connection.rollback()
+                self._depth = 0
+
+    def has_table(self, name: str) -> bool:
+        return self.row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)) is not None
 
     def skip_locked(self) -> str:
         return ""

@@ -1,0 +1,272 @@
+"""The settings of CONTRACT.md, from the process environment, else from `.env` in the working directory.
+
+All wrong ones are reported at once. Secrets are kept in fields that `repr` leaves out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parseaddr
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import dotenv
+
+from digestbot.errors import SettingsError
+
+T = TypeVar("T")
+PREFIX = "DIGESTBOT_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, checked one by one. Field names are the variables' without prefix, in lower case."""
+
+    state: Path = Path("state")
+    database: str = field(default="", repr=False)  # URL; '': the SQLite file in the state folder
+    smtp_url: str = field(default="smtp://127.0.0.1:25", repr=False)
+    smtp_connections: int = 4
+    smtp_rate: float | None = None  # messages a second
+    smtp_daily_limit: int | None = None  # messages in any 24 h
+    from_: str = "Digestbot <digestbot@localhost>"
+    reply_to: str | None = None
+    bounce_address: str = ""  # '': From's address
+    operator: str | None = None
+    postal_address: str = ""
+    base_url: str = "http://127.0.0.1:8025"
+    secret_keys: tuple[str, ...] = field(default=(), repr=False)
+    signup: str = "open"
+    admin_password: str | None = field(default=None, repr=False)
+    trusted_proxies: tuple[str, ...] = ()
+    templates: Path | None = None
+    window_days: int = 14
+    max_lateness_hours: float = 12.0
+    expect_drop_hours: float = 96.0
+    on_doubt: str = "resend"
+    dkim_key: Path | None = None
+    dkim_selector: str | None = None
+    dkim_domain: str | None = None
+    embedding_model: str | None = None
+
+    @property
+    def incoming(self) -> Path:
+        return self.state / "drops" / "incoming"
+
+    @property
+    def drops(self) -> Path:
+        return self.state / "drops"
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database file; None: the database is not SQLite."""
+        if not self.database:
+            return self.state / "digestbot.db"
+        if self.database.startswith("sqlite:///"):
+            return Path(self.database.removeprefix("sqlite:///"))
+        return None
+
+    @property
+    def from_address(self) -> str:
+        return parseaddr(self.from_)[1]
+
+    @property
+    def is_secure(self) -> bool:
+        return self.base_url.startswith("https://")
+
+
+def load_settings(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings of the process environment, else of `.env` in `folder` (default: the working directory).
+
+    Raises SettingsError that names every wrong one.
+    """
+    path = (folder or Path.cwd()) / ".env"
+    from_file = read_env_file(path)
+    unknown = [_unknown(path, name) for name in from_file if name.removeprefix(PREFIX) not in _PARSERS]
+    if unknown:
+        raise SettingsError(unknown)
+    environ = os.environ if environ is None else environ
+    return parse_settings({**from_file, **{k: v for k, v in environ.items() if k.startswith(PREFIX)}})
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """The variables of one .env file, literally: no ${...} expansion. A missing file has none."""
+    if not path.is_file():
+        return {}
+    try:
+        found = dotenv.dotenv_values(path, interpolate=False, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{path}: cannot be read: {error}"]) from error
+    return {name: value for name, value in found.items() if name.startswith(PREFIX) and value is not None}
+
+
+def parse_settings(values: Mapping[str, str]) -> Settings:
+    """Settings from variables; an empty value counts as not set, names that are none of ours are passed over."""
+    given = {name: value.strip() for name, value in values.items() if value.strip()}
+    problems: list[str] = []
+    fields: dict[str, object] = {}
+    for name, (target, parse) in _PARSERS.items():
+        if PREFIX + name in given:
+            try:
+                fields[target] = parse(given[PREFIX + name])
+            except ValueError as error:
+                problems.append(f"{PREFIX}{name}: {error}")
+    problems += _check_together(fields)
+    if problems:
+        raise SettingsError(problems)
+    return Settings(**fields)  # type: ignore[arg-type]
+
+
+def _unknown(path: Path, name: str) -> str:
+    close = difflib.get_close_matches(name, [PREFIX + known for known in _PARSERS], n=1)
+    return f"{path}: there is no setting {name}" + (f"; {close[0]} is meant?" if close else "")
+
+
+def _check_together(fields: Mapping[str, object]) -> list[str]:
+    named = [name for name in ("dkim_key", "dkim_selector", "dkim_domain") if name in fields]
+    if named and len(named) < 3:
+        missing = {"dkim_key", "dkim_selector", "dkim_domain"} - set(named)
+        return [
+            f"{PREFIX}{name.upper()}: is missing; DKIM needs key, selector and domain"
+            for name in sorted(missing)
+        ]
+    return []
+
+
+# ---- one parser a kind of value; each raises ValueError with what to write instead ---------------------------------
+
+
+def _number(kind: Callable[[str], T], lowest: float, what: str) -> Callable[[str], T]:
+    def parse(text: str) -> T:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not {what}") from None
+        if not lowest <= float(value) < float("inf"):  # type: ignore[arg-type]
+            raise ValueError(f"{text} must be {lowest:g} or more")
+        return value
+
+    return parse
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{text!r} must be one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _mailbox(text: str) -> str:
+    address = parseaddr(text)[1]
+    if not re.fullmatch(r"[^@\s<>\"',;:]+@[^@\s<>\"',;:]+", address) or re.search(r"[\r\n\x00]", text):
+        raise ValueError(f"{text!r} is not an address such as 'Name <name@example.org>'")
+    return text
+
+
+def _address(text: str) -> str:
+    if parseaddr(text)[1] != text:
+        raise ValueError(f"{text!r} must be a plain address such as bounce@example.org")
+    return _mailbox(text)
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{text!r} is not a URL such as https://papers.example.org")
+    if re.search(r"[\s<>\"']", text) or parts.username:
+        raise ValueError("must hold neither white space, quotes nor a user")
+    _ = parts.port  # raises ValueError for a port out of range
+    return text.rstrip("/")
+
+
+def _smtp_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("smtp", "smtp+starttls", "smtps"):
+        raise ValueError("must begin with smtp://, smtp+starttls:// or smtps://")
+    try:
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(
+            "has no valid port; percent-encode special characters of user and password"
+        ) from None
+    if not host or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(
+            "must be SCHEME://[user:password@]HOST[:PORT], with special characters percent-encoded"
+        )
+    return text
+
+
+def _database(text: str) -> str:
+    if not re.match(r"sqlite:///.|postgres(ql)?://", text):
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    return text
+
+
+def _secrets(text: str) -> tuple[str, ...]:
+    keys = tuple(key.strip() for key in text.split(",") if key.strip())
+    if not keys or min(map(len, keys)) < 16:
+        raise ValueError("each key needs 16 characters or more; `digestbot init` makes one")
+    return keys
+
+
+def _signup(text: str) -> str:
+    if text in ("open", "closed") or re.fullmatch(r"domains:[^\s,]+(,[^\s,]+)*", text):
+        return text
+    raise ValueError(f"{text!r} must be open, closed or domains:example.org,...")
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    networks = tuple(part.strip() for part in text.split(",") if part.strip())
+    for network in networks:
+        ipaddress.ip_network(network, strict=False)  # its ValueError says what is wrong
+    return networks
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise ValueError(f"{text} is not a folder")
+    return path
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError(f"{text} is not a file")
+    return path
+
+
+_PARSERS: dict[str, tuple[str, Callable[[str], object]]] = {
+    "STATE": ("state", Path),
+    "DATABASE": ("database", _database),
+    "SMTP_URL": ("smtp_url", _smtp_url),
+    "SMTP_CONNECTIONS": ("smtp_connections", _number(int, 1, "a whole number")),
+    "SMTP_RATE": ("smtp_rate", _number(float, 0.001, "a number")),
+    "SMTP_DAILY_LIMIT": ("smtp_daily_limit", _number(int, 1, "a whole number")),
+    "FROM": ("from_", _mailbox),
+    "REPLY_TO": ("reply_to", _mailbox),
+    "BOUNCE_ADDRESS": ("bounce_address", _address),
+    "OPERATOR": ("operator", _address),
+    "POSTAL_ADDRESS": ("postal_address", str),
+    "BASE_URL": ("base_url", _base_url),
+    "SECRET_KEY": ("secret_keys", _secrets),
+    "SIGNUP": ("signup", _signup),
+    "ADMIN_PASSWORD": ("admin_password", str),
+    "TRUSTED_PROXIES": ("trusted_proxies", _networks),
+    "TEMPLATES": ("templates", _folder),
+    "WINDOW_DAYS": ("window_days", _number(int, 1, "a whole number")),
+    "MAX_LATENESS_HOURS": ("max_lateness_hours", _number(float, 0, "a number")),
+    "EXPECT_DROP_HOURS": ("expect_drop_hours", _number(float, 0, "a number")),
+    "ON_DOUBT": ("on_doubt", _choice("resend", "hold")),
+    "DKIM_KEY": ("dkim_key", _file),
+    "DKIM_SELECTOR": ("dkim_selector", str),
+    "DKIM_DOMAIN": ("dkim_domain", str),
+    "EMBEDDING_MODEL": ("embedding_model", str),
+}

@@ -1,0 +1,97 @@
+"""The state of digestbot behind one small face: four stores over one database, transactions, and rehearsals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from digestbot.errors import StorageError
+from digestbot.settings import Settings
+from digestbot.storage.database import Database
+from digestbot.storage.migrations import migrate, schema_version, steps
+from digestbot.storage.operation import OperationStore
+from digestbot.storage.outbox import OutboxStore
+from digestbot.storage.papers import PaperStore
+from digestbot.storage.subscribers import SubscriberStore
+
+
+class Storage:
+    """What use cases work with. A method of a store is atomic; `transaction()` makes several of them so."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.papers = PaperStore(db)
+        self.subscribers = SubscriberStore(db)
+        self.outbox = OutboxStore(db)
+        self.operation = OperationStore(db)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return self.db.transaction()
+
+    def migrate(self) -> list[int]:
+        """Brings the schema to the current version; returns the versions it went through."""
+        return migrate(self.db)
+
+    def close(self) -> None:
+        self.db.close()
+
+
+@contextmanager
+def open_storage(settings: Settings) -> Iterator[Storage]:
+    """The storage of the settings, for reading and writing; made where it does not exist yet."""
+    path = settings.sqlite_path
+    if path is not None:
+        _make_folder(path.parent)
+    storage = Storage(_connect(settings))
+    try:
+        storage.migrate()
+        yield storage
+    finally:
+        storage.close()
+
+
+@contextmanager
+def rehearse(settings: Settings) -> Iterator[Storage]:
+    """The storage as it is now, for doing things that never happened: whatever is done in it is undone at the end.
+
+    Nothing is made on disk where no state exists yet. Holds the database for writing only from the first write on.
+    """
+    path = settings.sqlite_path
+    exists = path is None or path.exists()
+    storage = Storage(_connect(settings, rehearsal=True) if exists else _in_memory())
+    try:
+        with storage.db.rehearsal():
+            storage.migrate()
+            yield storage
+    finally:
+        storage.close()
+
+
+def check_schema(storage: Storage) -> tuple[int, int]:
+    """(the database's version, the newest this program knows)."""
+    return schema_version(storage.db), steps(storage.db.dialect)[-1][0]
+
+
+def _connect(settings: Settings, *, rehearsal: bool = False) -> Database:
+    path = settings.sqlite_path
+    if path is not None:
+        from digestbot.storage.sqlite import SqliteDatabase
+
+        return SqliteDatabase(path, guarded=rehearsal)
+    raise StorageError(
+        "DIGESTBOT_DATABASE: PostgreSQL is not supported yet; use sqlite:///PATH or leave it unset"
+    )
+
+
+def _in_memory() -> Database:
+    from digestbot.storage.sqlite import SqliteDatabase
+
+    return SqliteDatabase(None)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: the state folder cannot be made: {error.strerror}") from error

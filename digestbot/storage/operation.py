@@ -1,0 +1,70 @@
+"""What the operator wants to know afterwards: runs, alarms, and single facts that outlive a process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from digestbot.storage.database import Database, from_epoch, to_epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    kind: str  # one of a few words: breaker, silence, drop-held, failing-runs
+    since: datetime
+    detail: str
+    told_at: datetime | None  # when the operator's mail was queued
+
+
+class OperationStore:
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def record_run(
+        self, *, started_at: datetime, finished_at: datetime, report: Mapping[str, object]
+    ) -> None:
+        """Keeps the last 1,000 runs."""
+        with self._db.transaction(durable=False):
+            self._db.execute(
+                "INSERT INTO runs (started_at, finished_at, report) VALUES (?, ?, ?)",
+                (to_epoch(started_at), to_epoch(finished_at), json.dumps(report)),
+            )
+            self._db.execute("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - 1000")
+
+    def last_runs(self, count: int) -> list[tuple[datetime, datetime, dict[str, object]]]:
+        """(started, finished, report), the newest first."""
+        rows = self._db.rows(
+            "SELECT started_at, finished_at, report FROM runs ORDER BY id DESC LIMIT ?", (count,)
+        )
+        return [(from_epoch(begin), from_epoch(end), json.loads(str(report))) for begin, end, report in rows]
+
+    def raise_alarm(self, kind: str, detail: str, *, now: datetime) -> bool:
+        """True if this alarm is new: the operator is told once per kind, until it is cleared."""
+        raised = self._db.execute(
+            "INSERT INTO alarms (kind, since, detail, told_at) VALUES (?, ?, ?, ?) ON CONFLICT (kind) DO NOTHING",
+            (kind, to_epoch(now), detail, to_epoch(now)),
+        )
+        return raised > 0
+
+    def clear_alarm(self, kind: str) -> bool:
+        """True if it stood."""
+        return self._db.execute("DELETE FROM alarms WHERE kind = ?", (kind,)) > 0
+
+    def alarms(self) -> list[Alarm]:
+        rows = self._db.rows("SELECT kind, since, detail, told_at FROM alarms ORDER BY since, kind")
+        return [
+            Alarm(str(kind), from_epoch(since), str(detail), None if told is None else from_epoch(told))
+            for kind, since, detail, told in rows
+        ]
+
+    def find_fact(self, name: str) -> str | None:
+        row = self._db.row("SELECT value FROM facts WHERE name = ?", (name,))
+        return None if row is None else str(row[0])
+
+    def set_fact(self, name: str, value: str) -> None:
+        self._db.execute(
+            "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )

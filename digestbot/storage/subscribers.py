@@ -1,0 +1,304 @@
+"""Subscribers, their consents and votes, and the suppression list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date, datetime, time
+
+from digestbot.model import (
+    Opinion,
+    PaperId,
+    Preferences,
+    Schedule,
+    Status,
+    Subscriber,
+    SubscriberId,
+    Topic,
+    Vote,
+)
+from digestbot.storage.database import Database, Row, Value, from_epoch, placeholders, take_ids, to_epoch
+
+BLOCK = 1000
+_COLUMNS = (
+    "id, email, name, status, timezone, send_at, days, paused_until, max_papers, min_score, trending_share,"
+    " topics, confirmed_at, next_due_at"
+)
+
+
+def email_key(email: str) -> str:
+    """What two addresses share when they are one: the address without case."""
+    return email.casefold()
+
+
+class SubscriberStore:
+    """Every method that takes many subscribers does so with a fixed number of statements per block of 1,000."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    def find(self, email: str) -> Subscriber | None:
+        return self.find_many([email]).get(email_key(email))
+
+    def find_many(self, emails: Collection[str]) -> dict[str, Subscriber]:
+        """Known subscribers among the addresses, by email_key()."""
+        return {email_key(s.email): s for s in self._where("email_key", [email_key(e) for e in emails])}
+
+    def get_many(self, ids: Collection[SubscriberId]) -> dict[SubscriberId, Subscriber]:
+        """Those of the ids that exist."""
+        return {s.id: s for s in self._where("id", list(ids))}
+
+    def everybody(self, status: Status | None = None) -> Iterator[Subscriber]:
+        """All subscribers in the order of their ids, read in blocks."""
+        last = 0
+        clause, values = ("AND status = ?", (status.value,)) if status else ("", ())
+        while rows := self._db.rows(
+            f"SELECT {_COLUMNS} FROM subscribers WHERE id > ? {clause} ORDER BY id LIMIT {BLOCK}",
+            (last, *values),
+        ):
+            found = [_subscriber(row) for row in rows]
+            yield from found
+            last = found[-1].id
+
+    def due(self, now: datetime, limit: int = BLOCK) -> list[Subscriber]:
+        """Confirmed subscribers whose next slot is due at `now`, the longest due first; reads only these rows."""
+        rows = self._db.rows(
+            f"SELECT {_COLUMNS} FROM subscribers WHERE status = 'confirmed' AND next_due_at <= ?"
+            " ORDER BY next_due_at, id LIMIT ?",
+            (to_epoch(now), limit),
+        )
+        return [_subscriber(row) for row in rows]
+
+    def next_due_at(self) -> datetime | None:
+        row = self._db.row("SELECT min(next_due_at) FROM subscribers WHERE status = 'confirmed'")
+        return from_epoch(row[0]) if row and row[0] is not None else None
+
+    def count_by_status(self) -> dict[Status, int]:
+        rows = self._db.rows("SELECT status, count(*) FROM subscribers GROUP BY status")
+        counted = {str(status): _int(count) for status, count in rows}
+        return {status: counted.get(status.value, 0) for status in Status}
+
+    # ---- writing ------------------------------------------------------------------------------------------------
+
+    def add(self, subscribers: Sequence[Subscriber], *, now: datetime) -> list[Subscriber]:
+        """Adds subscribers (their `id`s are ignored) and returns them with the ids they got."""
+        with self._db.transaction():
+            ids = take_ids(self._db, "subscribers", len(subscribers))
+            self._db.execute_many(
+                f"INSERT INTO subscribers ({_COLUMNS}, email_key, created_at) VALUES ({placeholders(16)})",
+                (
+                    (new, *_values(s), email_key(s.email), to_epoch(now))
+                    for new, s in zip(ids, subscribers, strict=True)
+                ),
+            )
+            found = self.get_many([SubscriberId(i) for i in ids])
+        return [found[SubscriberId(i)] for i in ids]
+
+    def update(self, subscribers: Sequence[Subscriber]) -> None:
+        """Stores all fields of known subscribers."""
+        names = _COLUMNS.split(", ")[1:]
+        assignments = ", ".join(f"{name.strip()} = ?" for name in names)
+        with self._db.transaction():
+            self._db.execute_many(
+                f"UPDATE subscribers SET {assignments}, email_key = ? WHERE id = ?",
+                ((*_values(s), email_key(s.email), s.id) for s in subscribers),
+            )
+
+    def set_next_due(self, due: Mapping[SubscriberId, datetime | None]) -> None:
+        self._db.execute_many(
+            "UPDATE subscribers SET next_due_at = ? WHERE id = ?",
+            ((to_epoch(at) if at else None, subscriber_id) for subscriber_id, at in due.items()),
+        )
+
+    def set_status(self, subscriber_id: SubscriberId, status: Status) -> bool:
+        """True if this changed the status."""
+        changed = self._db.execute(
+            "UPDATE subscribers SET status = ? WHERE id = ? AND status <> ?",
+            (status.value, subscriber_id, status.value),
+        )
+        return changed > 0
+
+    def remove(self, subscriber_id: SubscriberId) -> None:
+        """Forgets a person, but for slots and outbox rows, which hold no address; the id is never used again."""
+        with self._db.transaction():
+            for table in ("consents", "votes", "bounces"):
+                self._db.execute(f"DELETE FROM {table} WHERE subscriber_id = ?", (subscriber_id,))
+            self._db.execute("DELETE FROM subscribers WHERE id = ?", (subscriber_id,))
+
+    # ---- consents and votes ---------------------------------------------------------------------------------------
+
+    def record_consents(self, ids: Collection[SubscriberId], *, at: datetime, how: str, detail: str) -> None:
+        self._db.execute_many(
+            "INSERT INTO consents (subscriber_id, at, how, detail) VALUES (?, ?, ?, ?)",
+            ((subscriber_id, to_epoch(at), how, detail) for subscriber_id in ids),
+        )
+
+    def consents(self, subscriber_id: SubscriberId) -> list[tuple[datetime, str, str]]:
+        """(when, how, detail), oldest first."""
+        rows = self._db.rows(
+            "SELECT at, how, detail FROM consents WHERE subscriber_id = ? ORDER BY at", (subscriber_id,)
+        )
+        return [(from_epoch(at), str(how), str(detail)) for at, how, detail in rows]
+
+    def votes(self, ids: Collection[SubscriberId]) -> dict[SubscriberId, tuple[Vote, ...]]:
+        """What each of the subscribers said, oldest first; those who said nothing are left out."""
+        said: dict[SubscriberId, list[Vote]] = {}
+        for block in _blocks(list(ids)):
+            rows = self._db.rows(
+                "SELECT v.subscriber_id, coalesce(m.paper_id, v.paper_id), v.opinion, v.at FROM votes v"
+                " LEFT JOIN merges m ON m.old_id = v.paper_id"
+                f" WHERE v.subscriber_id IN ({placeholders(len(block))}) ORDER BY v.at, v.paper_id",
+                block,
+            )
+            for subscriber_id, paper_id, opinion, at in rows:
+                vote = Vote(PaperId(_int(paper_id)), Opinion(str(opinion)), from_epoch(at))
+                said.setdefault(SubscriberId(_int(subscriber_id)), []).append(vote)
+        return {subscriber_id: tuple(votes) for subscriber_id, votes in said.items()}
+
+    def vote(self, subscriber_id: SubscriberId, votes: Sequence[Vote]) -> None:
+        """Stores opinions; *more* and *less* of one paper replace each other, the rest stands beside them."""
+        opposite = {Opinion.MORE: Opinion.LESS, Opinion.LESS: Opinion.MORE}
+        with self._db.transaction():
+            for vote in votes:
+                if vote.opinion in opposite:
+                    self.unvote(subscriber_id, vote.paper_id, opposite[vote.opinion])
+            self._db.execute_many(
+                "INSERT INTO votes (subscriber_id, paper_id, opinion, at) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (subscriber_id, paper_id, opinion) DO NOTHING",
+                ((subscriber_id, v.paper_id, v.opinion.value, to_epoch(v.at)) for v in votes),
+            )
+
+    def unvote(self, subscriber_id: SubscriberId, paper_id: PaperId, opinion: Opinion) -> None:
+        self._db.execute(
+            "DELETE FROM votes WHERE subscriber_id = ? AND paper_id = ? AND opinion = ?",
+            (subscriber_id, paper_id, opinion.value),
+        )
+
+    # ---- suppression list -------------------------------------------------------------------------------------------
+
+    def suppressed(self, emails: Collection[str]) -> set[str]:
+        """Those of the addresses, by email_key(), that are on the suppression list."""
+        keys = [email_key(email) for email in emails]
+        found: set[str] = set()
+        for block in _blocks(keys):
+            sql = f"SELECT email_key FROM suppressions WHERE email_key IN ({placeholders(len(block))})"
+            found.update(str(row[0]) for row in self._db.rows(sql, block))
+        return found
+
+    def suppress(self, email: str, *, reason: str, at: datetime) -> bool:
+        """Puts an address on the list and marks its subscriber; False if it was there already."""
+        with self._db.transaction():
+            added = self._db.execute(
+                "INSERT INTO suppressions (email_key, reason, at) VALUES (?, ?, ?) ON CONFLICT (email_key) DO NOTHING",
+                (email_key(email), reason, to_epoch(at)),
+            )
+            self._db.execute(
+                "UPDATE subscribers SET status = 'suppressed' WHERE email_key = ?", (email_key(email),)
+            )
+        return added > 0
+
+    def unsuppress(self, email: str) -> bool:
+        """Takes an address off the list; its subscriber is `unsubscribed` then and may confirm anew."""
+        with self._db.transaction():
+            removed = self._db.execute("DELETE FROM suppressions WHERE email_key = ?", (email_key(email),))
+            self._db.execute(
+                "UPDATE subscribers SET status = 'unsubscribed' WHERE email_key = ? AND status = 'suppressed'",
+                (email_key(email),),
+            )
+        return removed > 0
+
+    def suppressions(self) -> list[tuple[str, str, datetime]]:
+        """(address, reason, since when), by address."""
+        rows = self._db.rows("SELECT email_key, reason, at FROM suppressions ORDER BY email_key")
+        return [(str(key), str(reason), from_epoch(at)) for key, reason, at in rows]
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _where(self, column: str, values: Sequence[Value]) -> Iterator[Subscriber]:
+        for block in _blocks(values):
+            sql = f"SELECT {_COLUMNS} FROM subscribers WHERE {column} IN ({placeholders(len(block))})"
+            yield from map(_subscriber, self._db.rows(sql, block))
+
+
+def topics_to_json(topics: Sequence[Topic]) -> list[dict[str, object]]:
+    """CONTRACT.md's form of topics."""
+    return [
+        {
+            "name": topic.name,
+            "terms": list(topic.terms),
+            "exclude": list(topic.exclude),
+            "authors": list(topic.authors),
+            "categories": list(topic.categories),
+            "weight": topic.weight,
+        }
+        for topic in topics
+    ]
+
+
+def _blocks(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
+    for start in range(0, len(values), BLOCK):
+        yield values[start : start + BLOCK]
+
+
+def _values(s: Subscriber) -> tuple[Value, ...]:
+    schedule, preferences = s.schedule, s.preferences
+    return (
+        s.email,
+        s.name,
+        s.status.value,
+        schedule.timezone,
+        f"{schedule.send_at:%H:%M}",
+        ",".join(schedule.days),
+        schedule.paused_until.isoformat() if schedule.paused_until else None,
+        preferences.max_papers,
+        preferences.min_score,
+        preferences.trending_share,
+        json.dumps(topics_to_json(preferences.topics), ensure_ascii=False, separators=(",", ":")),
+        to_epoch(s.confirmed_at) if s.confirmed_at else None,
+        to_epoch(s.next_due_at) if s.next_due_at else None,
+    )
+
+
+def _subscriber(row: Row) -> Subscriber:
+    key, email, name, status, zone, send_at, days, paused, papers, score, share, topics, confirmed, due = row
+    return Subscriber(
+        id=SubscriberId(_int(key)),
+        email=str(email),
+        name=None if name is None else str(name),
+        status=Status(str(status)),
+        schedule=Schedule(
+            timezone=str(zone),
+            send_at=time.fromisoformat(str(send_at)),
+            days=tuple(str(days).split(",")) if days else (),
+            paused_until=None if paused is None else date.fromisoformat(str(paused)),
+        ),
+        preferences=Preferences(_int(papers), _float(score), _float(share), _topics(str(topics))),
+        confirmed_at=None if confirmed is None else from_epoch(confirmed),
+        next_due_at=None if due is None else from_epoch(due),
+    )
+
+
+def _topics(text: str) -> tuple[Topic, ...]:
+    return tuple(
+        Topic(
+            name=item["name"],
+            terms=tuple(item["terms"]),
+            exclude=tuple(item["exclude"]),
+            authors=tuple(item["authors"]),
+            categories=tuple(item["categories"]),
+            weight=item["weight"],
+        )
+        for item in json.loads(text)
+    )
+
+
+def _int(value: Value) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _float(value: Value) -> float:
+    assert isinstance(value, int | float)
+    return float(value)
