@@ -52,16 +52,17 @@ def open_storage(settings: Settings) -> Iterator[Storage]:
 
 
 @contextmanager
-def rehearse(settings: Settings) -> Iterator[Storage]:
+def rehearse(settings: Settings, *, writing: bool) -> Iterator[Storage]:
     """The storage as it is now, for doing things that never happened: whatever is done in it is undone at the end.
 
-    Nothing is made on disk where no state exists yet. Holds the database for writing only from the first write on.
+    Nothing is made on disk where no state exists yet. writing: other processes cannot write meanwhile.
     """
     path = settings.sqlite_path
     exists = path is None or path.exists()
     storage = Storage(_connect(settings, rehearsal=True) if exists else _in_memory())
     try:
-        with storage.db.rehearsal():
+        outdated = schema_version(storage.db) < steps(storage.db.dialect)[-1][0]
+        with storage.db.rehearsal(writing=writing or outdated):
             storage.migrate()
             yield storage
     finally:

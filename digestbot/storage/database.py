@@ -39,8 +39,11 @@ class Database(Protocol):
         process but not a power cut (SQLite in WAL mode without fsync: 17 us instead of 136 us).
         """
 
-    def rehearsal(self) -> AbstractContextManager[None]:
-        """All that is done inside, transactions included, is rolled back at the end; readers outside see none of it."""
+    def rehearsal(self, *, writing: bool) -> AbstractContextManager[None]:
+        """All that is done inside, transactions included, is rolled back at the end; readers outside see none of it.
+
+        writing: something will be written, so other writers wait from the beginning.
+        """
 
     def has_table(self, name: str) -> bool: ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlite_utils
@@ -14,6 +14,10 @@ from digestbot.errors import StorageError
 from digestbot.storage.database import Row, Value
 
 BUSY_TIMEOUT_S = 60.0
+
+
+class _Undo(Exception):
+    """Ends a rehearsal."""
 
 
 class SqliteDatabase:
@@ -69,38 +73,34 @@ class SqliteDatabase:
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
         with self._lock:
-            if self._depth:
-                self._depth += 1
-                try:
-                    yield
-                finally:
-                    self._depth -= 1
-                return
-            if durable != self._durable:
+            if self._depth == 0 and durable != self._durable:
                 self.execute(f"PRAGMA synchronous = {'full' if durable else 'normal'}")
                 self._durable = durable
-            self._connection.execute("BEGIN IMMEDIATE")  # sqlite-utils' atomic() would open with plain BEGIN
-            self._depth = 1
-            try:
+            with self._level("BEGIN IMMEDIATE"):  # sqlite-utils' atomic() would open with plain BEGIN
                 yield
-            except BaseException:
-                self._connection.rollback()
-                raise
-            else:
-                self._connection.execute("COMMIT")
-            finally:
-                self._depth = 0
 
     @contextmanager
-    def rehearsal(self) -> Iterator[None]:
-        with self._lock:
-            self._connection.execute("BEGIN")
-            self._depth = 1
-            try:
-                yield
-            finally:
-                self._connection.rollback()
-                self._depth = 0
+    def rehearsal(self, *, writing: bool) -> Iterator[None]:
+        with self._lock, suppress(_Undo), self._level("BEGIN IMMEDIATE" if writing else "BEGIN"):
+            yield
+            raise _Undo
+
+    @contextmanager
+    def _level(self, begin: str) -> Iterator[None]:
+        """One level of transactions: the outermost is a real one, those inside are savepoints."""
+        name = f"level{self._depth}"
+        self._connection.execute(f"SAVEPOINT {name}" if self._depth else begin)
+        self._depth += 1
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:  # an error such as a full disk may have ended it
+                self._connection.execute(f"ROLLBACK TO {name}" if self._depth > 1 else "ROLLBACK")
+            raise
+        else:
+            self._connection.execute(f"RELEASE {name}" if self._depth > 1 else "COMMIT")
+        finally:
+            self._depth -= 1
 
     def has_table(self, name: str) -> bool:
         return self.row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)) is not None
