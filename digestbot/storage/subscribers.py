@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, datetime, time
 
 from digestbot.model import (
@@ -222,21 +223,6 @@ class SubscriberStore:
             yield from map(_subscriber, self._db.rows(sql, block))
 
 
-def topics_to_json(topics: Sequence[Topic]) -> list[dict[str, object]]:
-    """CONTRACT.md's form of topics."""
-    return [
-        {
-            "name": topic.name,
-            "terms": list(topic.terms),
-            "exclude": list(topic.exclude),
-            "authors": list(topic.authors),
-            "categories": list(topic.categories),
-            "weight": topic.weight,
-        }
-        for topic in topics
-    ]
-
-
 def _blocks(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
     for start in range(0, len(values), BLOCK):
         yield values[start : start + BLOCK]
@@ -255,7 +241,7 @@ def _values(s: Subscriber) -> tuple[Value, ...]:
         preferences.max_papers,
         preferences.min_score,
         preferences.trending_share,
-        json.dumps(topics_to_json(preferences.topics), ensure_ascii=False, separators=(",", ":")),
+        json.dumps([asdict(topic) for topic in preferences.topics], ensure_ascii=False, separators=(",", ":")),
         to_epoch(s.confirmed_at) if s.confirmed_at else None,
         to_epoch(s.next_due_at) if s.next_due_at else None,
     )

@@ -1,0 +1,117 @@
+"""The command line: `digestbot [--now INSTANT] COMMAND`. Commands are imported when they are called, not before."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from datetime import UTC, datetime
+
+import click
+
+import digestbot
+from digestbot.errors import DigestbotError
+
+# name -> (module, one line of help); in the order of --help
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "Show the main job end to end in a fresh folder."),
+    "init": ("setup", "Write .env with a fresh secret and create the state folder."),
+    "ingest": ("ingest", "Read drops of new papers into the catalogue."),
+    "papers": ("papers", "List the papers of the catalogue."),
+    "subscribers": ("subscribers", "Add, change, list, import and export subscribers."),
+    "suppressions": ("suppressions", "Show and edit the list of addresses never to be mailed."),
+    "preview": ("preview", "Show the digest that somebody would get now; changes nothing."),
+    "run": ("run", "Ingest, compose what is due, deliver: once, or for ever as a scheduler."),
+    "explain": ("explain", "Say why a paper has its score, or why somebody got nothing."),
+    "outbox": ("outbox", "List the mails on their way out; release or drop held ones."),
+    "status": ("status", "Count papers, subscribers and mails; show alarms and last runs."),
+    "migrate": ("setup", "Bring the database to this version's schema."),
+}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands' names and summaries, and imports a command's module only to run it or to show its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"digestbot.cli.{COMMANDS[name][0]}")
+        command = getattr(module, f"{name}_command")
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+class Instant(click.ParamType):
+    """An ISO 8601 instant; without an offset it is UTC."""
+
+    name = "instant"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            at = datetime.fromisoformat(str(value))
+            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not an instant such as 2026-11-21T08:00:00Z", param, ctx)
+        if not 1971 <= at.year <= 2999:
+            self.fail(f"{value!r} must lie between the years 1971 and 2999", param, ctx)
+        return at.replace(microsecond=0)
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(digestbot.__version__, prog_name="digestbot")
+@click.option(
+    "--now", type=Instant(), help="Decide and record everything as of this time (ISO 8601; UTC if no offset)."
+)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def cli(ctx: click.Context, now: datetime | None, debug: bool) -> None:
+    """Personal daily digests of new papers, chosen well and sent safely.
+
+    New here? `digestbot demo` shows everything in a fresh folder, `digestbot init` begins for real.
+    """
+    from digestbot.cli.context import App
+
+    ctx.obj = App(pinned_now=now, debug=debug)
+
+
+def main() -> None:
+    """Runs the command line; no traceback without --debug. Exit status: 0 done, 1 in part, 2 wrong use."""
+    try:
+        cli(standalone_mode=False, prog_name="digestbot")
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.Abort:
+        _fail("stopped", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except DigestbotError as error:
+        _raise_in_debug()
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:  # a defect of ours: said in one line, shown whole with --debug
+        _raise_in_debug()
+        _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+def _raise_in_debug() -> None:
+    if "--debug" in sys.argv:
+        raise
+
+
+def _fail(message: str, code: int) -> None:
+    for line in message.splitlines():
+        print(f"digestbot: {line}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,96 @@
+"""What every command gets: the time, the settings, and how to print a report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from digestbot.settings import Settings
+    from digestbot.storage import Storage
+
+T = TypeVar("T")
+
+
+@dataclass
+class App:
+    pinned_now: datetime | None = None
+    debug: bool = False
+
+    def now(self) -> datetime:
+        """--now, else the real time, in whole seconds."""
+        return self.pinned_now or datetime.now(UTC).replace(microsecond=0)
+
+    @cached_property
+    def settings(self) -> Settings:
+        from digestbot.settings import load_settings
+
+        return load_settings()
+
+    @contextmanager
+    def storage(self) -> Iterator[Storage]:
+        from digestbot.storage import open_storage
+
+        with open_storage(self.settings) as storage:
+            yield storage
+
+    @contextmanager
+    def rehearsal(self, *, writing: bool = False) -> Iterator[Storage]:
+        """The storage for commands that change nothing."""
+        from digestbot.storage import rehearse
+
+        with rehearse(self.settings, writing=writing) as storage:
+            yield storage
+
+
+pass_app = click.make_pass_decorator(App)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON document on stdout, nothing else there."
+)
+
+
+def say(text: str) -> None:
+    """Text for people: stderr, so that stdout stays a report."""
+    click.echo(text, err=True)
+
+
+def print_json(document: object) -> None:
+    click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def print_json_lines(documents: Iterable[object]) -> None:
+    for document in documents:
+        print_json(document)
+
+
+def table(rows: list[tuple[object, ...]], header: tuple[str, ...]) -> str:
+    """Aligned columns for people; control characters in cells are replaced."""
+    cells = [[_cell(value) for value in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    return "\n".join(lines)
+
+
+def progress(items: Iterable[T], *, label: str, length: int | None = None) -> Iterator[T]:
+    """Passes the items on with a bar on stderr, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    with click.progressbar(items, label=label, length=length, file=sys.stderr) as bar:
+        yield from bar
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return "".join(c if c.isprintable() else " " for c in text)
