@@ -170,9 +170,9 @@ class Links:
         """The left side of a digest's Message-ID: unique per (subscriber, slot), not to be guessed, no address."""
         return f"d{slot:%Y%m%d}." + self._left_side(f"digest {subscriber_id} {slot.isoformat()}")
 
-    def entry_message_id(self, entry_id: EntryId) -> str:
-        """The left side of the Message-ID of any other mail."""
-        return "e." + self._left_side(f"entry {entry_id}")
+    def notice_message_id(self, kind: EntryKind, subscriber_id: SubscriberId | None, at: datetime) -> str:
+        """The left side of the Message-ID of any other mail, composed at `at`."""
+        return f"n{at:%Y%m%d}." + self._left_side(f"{kind} {subscriber_id} {at.isoformat()}")
 
     # ---- inside -------------------------------------------------------------------------------------------------
 

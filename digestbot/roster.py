@@ -1,0 +1,196 @@
+"""Many subscribers at once: import and export of the written form as JSON Lines, a JSON list or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from digestbot.errors import UsageError
+from digestbot.model import Status, Subscriber
+from digestbot.storage.subscribers import email_key
+from digestbot.subscriber_form import FIELDS, NOBODY, FormError, form_from_csv, overlay
+from digestbot.subscriptions import Office
+
+BLOCK = 1000
+MAX_PROBLEMS = 100  # named before the rest is only counted
+_ENDED = (Status.UNSUBSCRIBED, Status.SUPPRESSED)
+
+
+@dataclass
+class ImportReport:
+    """Counts by what happened; addresses whose line asked for more than they consented to, or that a sync misses."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    kept: list[str] = field(default_factory=list)  # "ada@example.org stays unsubscribed"
+    missing: list[str] = field(default_factory=list)  # known, but not in the file
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    number: int  # 1-based, of the file
+    form: Mapping[str, object]
+
+
+def import_subscribers(office: Office, path: Path, *, sync: bool = False) -> ImportReport:
+    """Adds and changes subscribers as the file says, all or nothing.
+
+    Raises UsageError that names every wrong line; then nothing was changed.
+    """
+    count = check_file(path)
+    report = ImportReport()
+    with office.storage.transaction():
+        lines = read_lines(path)
+        for _ in range(0, count, BLOCK):
+            _import_block(office, list(itertools.islice(lines, BLOCK)), report)
+        if sync:
+            named = {email_key(str(line.form["email"])) for line in read_lines(path)}
+            everybody = office.storage.subscribers.everybody()
+            report.missing = [s.email for s in everybody if email_key(s.email) not in named]
+    return report
+
+
+def check_file(path: Path) -> int:
+    """The number of lines of a file without a mistake. Raises UsageError naming each wrong line otherwise."""
+    problems: list[str] = []
+    seen: dict[str, int] = {}
+    count = 0
+    for count, line in enumerate(read_lines(path), 1):
+        try:
+            if "email" not in line.form:
+                raise FormError(["email: is missing"])
+            key = email_key(overlay(NOBODY, _plain(line.form)).email)
+            if key in seen:
+                raise FormError([f"email: is the same as in line {seen[key]}"])
+            seen[key] = line.number
+        except FormError as error:
+            problems += [f"{path}: line {line.number}: {problem}" for problem in error.problems]
+    if problems:
+        rest = len(problems) - MAX_PROBLEMS
+        more = [f"... and {rest} more"] if rest > 0 else []
+        raise UsageError("\n".join([*problems[:MAX_PROBLEMS], *more, "nothing was imported"]))
+    return count
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """The forms of a file. Raises UsageError for one that is none of JSON Lines, a JSON list and CSV."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = _first_line(file)
+            if first.lstrip().startswith("["):
+                yield from _json_list(path, file.read())
+            elif first.lstrip().startswith("{"):
+                yield from _json_lines(path, file)
+            elif "email" in next(csv.reader([first]), []):
+                yield from _csv_rows(path, file)
+            elif first:
+                raise UsageError(f"{path}: line 1: neither JSON nor a CSV header with a field `email`")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _first_line(file: io.TextIOWrapper) -> str:
+    """The first line that holds something, the file being at its begin again."""
+    first = next((line for line in file if line.strip()), "")
+    file.seek(0)
+    if first.startswith("\ufeff"):
+        first = first[1:]
+    return first
+
+
+def _json_list(path: Path, text: str) -> Iterator[Line]:
+    try:
+        items = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: is not valid JSON: {error}") from error
+    for number, item in enumerate(items, 1):
+        yield Line(number, _object(path, number, item))
+
+
+def _json_lines(path: Path, file: io.TextIOWrapper) -> Iterator[Line]:
+    for number, text in enumerate(file, 1):
+        if text.strip():
+            try:
+                item = json.loads(text.lstrip("\ufeff"))
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise UsageError(
+                    f"{path}: line {number}: is not valid JSON: {error}; nothing was imported"
+                ) from error
+            yield Line(number, _object(path, number, item))
+
+
+def _csv_rows(path: Path, file: io.TextIOWrapper) -> Iterator[Line]:
+    rows = csv.DictReader(file)
+    try:
+        for row in rows:
+            if None in row:
+                raise UsageError(f"{path}: line {rows.line_num}: has more cells than the header")
+            cells = {(name or "").lstrip("\ufeff").strip(): cell or "" for name, cell in row.items()}
+            yield Line(rows.line_num, form_from_csv(cells))
+    except csv.Error as error:
+        raise UsageError(f"{path}: line {rows.line_num}: {error}") from error
+
+
+def _object(path: Path, number: int, item: object) -> Mapping[str, object]:
+    if not isinstance(item, dict):
+        raise UsageError(f"{path}: line {number}: is not a JSON object; nothing was imported")
+    return item
+
+
+def _plain(form: Mapping[str, object]) -> dict[str, object]:
+    """The form without what `export --full` adds."""
+    return {
+        name: value
+        for name, value in form.items()
+        if name in FIELDS or name not in ("votes", "sent", "slots")
+    }
+
+
+def _import_block(office: Office, lines: list[Line], report: ImportReport) -> None:
+    store = office.storage.subscribers
+    emails = [str(line.form["email"]) for line in lines]
+    wanted = {email: overlay(NOBODY, {"email": email}).email for email in emails}
+    known = store.find_many(list(wanted.values()))
+    suppressed = store.suppressed(list(wanted.values()))
+    new: list[Subscriber] = []
+    changes: list[tuple[Subscriber, Subscriber]] = []
+    for line, email in zip(lines, emails, strict=True):
+        key = email_key(wanted[email])
+        before = known.get(key)
+        if before is None:
+            new.append(_new(line, key in suppressed, report))
+            continue
+        after = _changed(before, line, report)
+        if after == before:
+            report.unchanged += 1
+        else:
+            changes.append((before, after))
+    office.enrol(new, how="import")
+    office.store_changes(changes)
+    report.added += len(new)
+    report.changed += len(changes)
+
+
+def _new(line: Line, is_suppressed: bool, report: ImportReport) -> Subscriber:
+    subscriber = overlay(replace(NOBODY, status=Status.CONFIRMED), _plain(line.form))
+    if is_suppressed and subscriber.status is not Status.SUPPRESSED:
+        report.kept.append(f"{subscriber.email} is on the suppression list and stays suppressed")
+        return replace(subscriber, status=Status.SUPPRESSED)
+    return subscriber
+
+
+def _changed(before: Subscriber, line: Line, report: ImportReport) -> Subscriber:
+    after = replace(overlay(before, _plain(line.form)), email=before.email)
+    if before.status in _ENDED and after.status in (Status.CONFIRMED, Status.UNCONFIRMED):
+        if "status" in line.form:
+            report.kept.append(f"{before.email} stays {before.status}")
+        return replace(after, status=before.status)
+    return after

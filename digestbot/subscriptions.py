@@ -1,0 +1,175 @@
+"""Subscribers as a state machine: who becomes what by which event, and which mail goes out then.
+
+subscribe -> unconfirmed -> confirm -> confirmed -> unsubscribe -> unsubscribed -> subscribe ...
+hard bounce, complaint or the operator -> suppressed, which only taking off the list ends
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+
+from digestbot.errors import UsageError
+from digestbot.links import Links
+from digestbot.model import (
+    EntryKind,
+    Schedule,
+    SlotOutcome,
+    SlotRecord,
+    Status,
+    Subscriber,
+    SubscriberId,
+)
+from digestbot.schedule import next_due, reschedule
+from digestbot.storage import Storage
+from digestbot.storage.outbox import Notice
+from digestbot.storage.subscribers import email_key
+from digestbot.subscriber_form import NOBODY, FormError, overlay
+
+UNTIL_RESUMED = date.max  # a pause without an end
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """Where subscriptions are changed: the storage, the links for mails, the domain of Message-IDs, and the time."""
+
+    storage: Storage
+    links: Links
+    mail_domain: str
+    now: datetime
+
+    def subscribe(self, subscriber: Subscriber, *, how: str) -> Subscriber:
+        """Adds a new subscriber; a confirmed one is scheduled, any other is asked to confirm.
+
+        how: where the consent comes from, kept as its record. Raises UsageError for a known or suppressed address.
+        """
+        store = self.storage.subscribers
+        with self.storage.transaction():
+            if store.find(subscriber.email):
+                raise UsageError(f"{subscriber.email} is known already; `subscribers set` changes it")
+            if store.suppressed([subscriber.email]):
+                raise UsageError(
+                    f"{subscriber.email} is on the suppression list; `suppressions remove` takes it off"
+                )
+            [added] = self.enrol([subscriber], how=how)
+            if added.status is Status.UNCONFIRMED:
+                self.notify(EntryKind.CONFIRM, added)
+        return added
+
+    def enrol(self, subscribers: Sequence[Subscriber], *, how: str) -> list[Subscriber]:
+        """Adds new subscribers as they are given, without any mail, and records how consent came about."""
+        scheduled = [self._scheduled(s) for s in subscribers]
+        with self.storage.transaction():
+            added = self.storage.subscribers.add(scheduled, now=self.now)
+            ids = [s.id for s in added if s.status is Status.CONFIRMED]
+            self.storage.subscribers.record_consents(ids, at=self.now, how=how, detail="")
+        return added
+
+    def confirm(self, subscriber_id: SubscriberId, *, how: str, detail: str) -> bool:
+        """An unconfirmed or unsubscribed subscriber confirms and is welcomed; False: nothing to confirm."""
+        with self.storage.transaction():
+            subscriber = self.storage.subscribers.get_many([subscriber_id]).get(subscriber_id)
+            if subscriber is None or subscriber.status not in (Status.UNCONFIRMED, Status.UNSUBSCRIBED):
+                return False
+            confirmed = self._scheduled(replace(subscriber, status=Status.CONFIRMED))
+            self.storage.subscribers.update([confirmed])
+            self.storage.subscribers.record_consents([subscriber_id], at=self.now, how=how, detail=detail)
+            self.notify(EntryKind.WELCOME, confirmed)
+        return True
+
+    def unsubscribe(self, subscriber_id: SubscriberId) -> bool:
+        """Nothing but a goodbye is sent from now on. Idempotent; False: there was nothing to change."""
+        with self.storage.transaction():
+            subscriber = self.storage.subscribers.get_many([subscriber_id]).get(subscriber_id)
+            if subscriber is None or subscriber.status in (Status.UNSUBSCRIBED, Status.SUPPRESSED):
+                return False
+            self.storage.subscribers.set_status(subscriber_id, Status.UNSUBSCRIBED)
+            self.storage.subscribers.set_next_due({subscriber_id: None})
+            if subscriber.status is Status.CONFIRMED:
+                self.notify(EntryKind.GOODBYE, subscriber)
+        return True
+
+    def change(self, subscriber: Subscriber, form: Mapping[str, object]) -> Subscriber:
+        """Stores changed fields. Status follows the state machine: `confirmed` only where the form may say so.
+
+        Raises FormError for wrong fields.
+        """
+        return self.store_changes([(subscriber, overlay(subscriber, form))])[0]
+
+    def store_changes(self, changes: Sequence[tuple[Subscriber, Subscriber]]) -> list[Subscriber]:
+        """Stores (before, after) pairs; a change of schedule never sends twice on one local date."""
+        with self.storage.transaction():
+            moved = [before.id for before, after in changes if before.schedule != after.schedule]
+            last_slots = self.storage.outbox.last_slots(moved)
+            stored = [
+                self._rescheduled(before, after, last_slots.get(before.id)) for before, after in changes
+            ]
+            self.storage.subscribers.update(stored)
+        return stored
+
+    def pause(self, subscriber: Subscriber, until: date | None) -> Subscriber:
+        """No digests before local date `until`; None: until resumed."""
+        schedule = replace(subscriber.schedule, paused_until=until or UNTIL_RESUMED)
+        return self.store_changes([(subscriber, replace(subscriber, schedule=schedule))])[0]
+
+    def resume(self, subscriber: Subscriber) -> Subscriber:
+        schedule = replace(subscriber.schedule, paused_until=None)
+        return self.store_changes([(subscriber, replace(subscriber, schedule=schedule))])[0]
+
+    def skip(self, subscriber: Subscriber) -> date:
+        """Ends the next slot before it is due; returns its local date. Raises UsageError if nothing is due."""
+        due = next_due(subscriber.schedule, self.now)
+        if due is None or subscriber.status is not Status.CONFIRMED:
+            raise UsageError(f"{subscriber.email} has no next digest to skip")
+        with self.storage.transaction():
+            record = SlotRecord(subscriber.id, due.slot, SlotOutcome.SKIPPED, self.now)
+            self.storage.outbox.record_slots([record])
+        return due.slot
+
+    def notify(
+        self, kind: EntryKind, subscriber: Subscriber, payload: Mapping[str, str] | None = None
+    ) -> None:
+        """Queues a mail of another kind than digest to a subscriber."""
+        left = self.links.notice_message_id(kind, subscriber.id, self.now)
+        message_id = f"<{left}@{self.mail_domain}>"
+        self.storage.outbox.queue(Notice(kind, message_id, self.now, dict(payload or {}), subscriber.id))
+
+    # ---- inside -------------------------------------------------------------------------------------------------
+
+    def _scheduled(self, subscriber: Subscriber) -> Subscriber:
+        if subscriber.status is not Status.CONFIRMED:
+            return replace(subscriber, next_due_at=None)
+        due = next_due(subscriber.schedule, self.now)
+        return replace(subscriber, confirmed_at=self.now, next_due_at=due.at if due else None)
+
+    def _rescheduled(self, before: Subscriber, after: Subscriber, last_slot: date | None) -> Subscriber:
+        if after.status is not Status.CONFIRMED:
+            return replace(after, next_due_at=None)
+        if before.status is not Status.CONFIRMED:
+            return self._scheduled(after)
+        if _timing(before.schedule) == _timing(after.schedule):
+            return after
+        due = reschedule(before.next_due_at, after.schedule, self.now, last_slot)
+        return replace(after, next_due_at=due)
+
+
+def new_subscriber(form: Mapping[str, object], *, confirmed: bool) -> Subscriber:
+    """A checked subscriber from its form, for Office.subscribe(). Raises FormError."""
+    if "email" not in form:
+        raise FormError(["email: is missing"])
+    status = Status.CONFIRMED if confirmed else Status.UNCONFIRMED
+    return replace(overlay(NOBODY, {k: v for k, v in form.items() if k != "status"}), status=status)
+
+
+def get_subscriber(storage: Storage, email: str) -> Subscriber:
+    """Raises UsageError for an address nobody has."""
+    found = storage.subscribers.find_many([email]).get(email_key(email))
+    if found is None:
+        raise UsageError(f"{email} is not a subscriber; `subscribers list` shows who is")
+    return found
+
+
+def _timing(schedule: Schedule) -> Schedule:
+    """What of a schedule decides when slots are due; a pause only decides how they end."""
+    return replace(schedule, paused_until=None)
