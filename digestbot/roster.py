@@ -61,7 +61,8 @@ def check_file(path: Path) -> int:
     problems: list[str] = []
     seen: dict[str, int] = {}
     count = 0
-    for count, line in enumerate(read_lines(path), 1):
+    for line in read_lines(path):
+        count += 1
         try:
             if "email" not in line.form:
                 raise FormError(["email: is missing"])

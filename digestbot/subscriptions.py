@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from digestbot.errors import UsageError
+from digestbot.errors import SettingsError, UsageError
 from digestbot.links import Links
 from digestbot.model import (
     EntryKind,
@@ -35,7 +35,7 @@ class Office:
     """Where subscriptions are changed: the storage, the links for mails, the domain of Message-IDs, and the time."""
 
     storage: Storage
-    links: Links
+    links: Links | None  # None: no secret key is set; then nothing that needs a mail can be done
     mail_domain: str
     now: datetime
 
@@ -130,7 +130,9 @@ class Office:
     def notify(
         self, kind: EntryKind, subscriber: Subscriber, payload: Mapping[str, str] | None = None
     ) -> None:
-        """Queues a mail of another kind than digest to a subscriber."""
+        """Queues a mail of another kind than digest to a subscriber. Raises SettingsError without a secret key."""
+        if self.links is None:
+            raise missing_secret()
         left = self.links.notice_message_id(kind, subscriber.id, self.now)
         message_id = f"<{left}@{self.mail_domain}>"
         self.storage.outbox.queue(Notice(kind, message_id, self.now, dict(payload or {}), subscriber.id))
@@ -152,6 +154,10 @@ class Office:
             return after
         due = reschedule(before.next_due_at, after.schedule, self.now, last_slot)
         return replace(after, next_due_at=due)
+
+
+def missing_secret() -> SettingsError:
+    return SettingsError(["DIGESTBOT_SECRET_KEY: is not set; `digestbot init` writes one into .env"])
 
 
 def new_subscriber(form: Mapping[str, object], *, confirmed: bool) -> Subscriber:

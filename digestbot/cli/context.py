@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from digestbot.links import Links
     from digestbot.settings import Settings
     from digestbot.storage import Storage
+    from digestbot.subscriptions import Office
 
 T = TypeVar("T")
 
@@ -49,6 +51,27 @@ class App:
 
         with rehearse(self.settings, writing=writing) as storage:
             yield storage
+
+    def links(self) -> Links:
+        """Raises SettingsError where no secret key is set."""
+        from digestbot.subscriptions import missing_secret
+
+        found = self.find_links()
+        if found is None:
+            raise missing_secret()
+        return found
+
+    def find_links(self) -> Links | None:
+        from digestbot.links import Links, derive_key
+
+        keys = [derive_key(key) for key in self.settings.secret_keys]
+        return Links(self.settings.base_url, keys) if keys else None
+
+    def office(self, storage: Storage) -> Office:
+        from digestbot.subscriptions import Office
+
+        domain = self.settings.from_address.rpartition("@")[2]
+        return Office(storage, self.find_links(), domain, self.now())
 
 
 pass_app = click.make_pass_decorator(App)

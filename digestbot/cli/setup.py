@@ -1,0 +1,68 @@
+"""`init` and `migrate`: the state folder, .env and the schema."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import click
+
+from digestbot.cli.context import App, json_option, pass_app, print_json, say
+
+ENV_TEMPLATE = """\
+# digestbot's settings; README.md lists them all. The process environment wins over this file.
+DIGESTBOT_SECRET_KEY={secret}
+
+# The mail server that takes the digests: smtp://, smtp+starttls:// or smtps://, user:password@ percent-encoded.
+#DIGESTBOT_SMTP_URL=smtp+starttls://user:password@smtp.example.org:587
+#DIGESTBOT_FROM=Paper Digest <digest@example.org>
+#DIGESTBOT_REPLY_TO=you@example.org
+#DIGESTBOT_OPERATOR=you@example.org
+
+# Where subscribers reach the pages. https for real use: mailbox providers ask for it.
+#DIGESTBOT_BASE_URL=https://papers.example.org
+#DIGESTBOT_POSTAL_ADDRESS=Example Lab, 1 Example Street, Example Town
+"""
+
+
+@click.command("init")
+@json_option
+@pass_app
+def init_command(app: App, as_json: bool) -> None:
+    """Write .env with a fresh secret and create the state folder. Overwrites nothing."""
+    env = Path(".env")
+    written = _write_env(env)
+    for name in ("incoming", "done", "rejected", "held"):
+        (app.settings.drops / name).mkdir(parents=True, exist_ok=True)
+    with app.storage():
+        pass
+    if as_json:
+        print_json({"env": str(env), "written": written, "state": str(app.settings.state)})
+    say(f"{env}: {'written, with a fresh secret' if written else 'is there already and stays as it is'}")
+    say(f"{app.settings.state}: ready; put drops into {app.settings.incoming}")
+    say("next: `digestbot subscribers add YOU@EXAMPLE.ORG --topic 'graph neural networks' --confirmed`")
+
+
+@click.command("migrate")
+@json_option
+@pass_app
+def migrate_command(app: App, as_json: bool) -> None:
+    """Bring the database to this version's schema. Other commands that write do so, too."""
+    from digestbot.storage import check_schema
+
+    with app.storage() as storage:
+        version, _ = check_schema(storage)
+    if as_json:
+        print_json({"schema": version})
+    say(f"the database has schema {version}, the newest this digestbot knows")
+
+
+def _write_env(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(ENV_TEMPLATE.format(secret=secrets.token_urlsafe(32)))
+    return True

@@ -1,0 +1,334 @@
+"""`subscribers ...`: who gets digests, of what, and when."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from digestbot.cli.context import App, json_option, pass_app, print_json, print_json_lines, say, table
+from digestbot.errors import UsageError
+
+if TYPE_CHECKING:
+    from digestbot.model import Subscriber
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group("subscribers")
+def subscribers_command() -> None:
+    """Add, change, list, import and export subscribers."""
+
+
+def field_options(command: F) -> F:
+    """The options that set fields of a subscriber, for `add` and `set`."""
+    for option in reversed(
+        (
+            click.option(
+                "--topic", "topics", multiple=True, help="A topic: its name and only term. Repeatable."
+            ),
+            click.option("--name"),
+            click.option("--timezone", metavar="ZONE", help="Such as Europe/Berlin. Default UTC."),
+            click.option("--send-at", metavar="HH:MM", help="Local time of the digest. Default 08:00."),
+            click.option("--days", metavar="DAYS", help="Such as mon,tue. Default all."),
+            click.option("--max-papers", metavar="N", help="At most so many papers a digest. Default 10."),
+            click.option("--min-score", metavar="X", help="Only papers above this score, 0 to 1. Default 0."),
+            click.option(
+                "--trending-share", metavar="X", help="Share of trending papers, 0 to 1. Default 0."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@subscribers_command.command("add")
+@click.argument("email")
+@field_options
+@click.option(
+    "--library",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="BibTeX or RIS file of liked papers.",
+)
+@click.option("--confirmed", is_flag=True, help="You vouch for consent; no confirmation mail.")
+@json_option
+@pass_app
+def add(app: App, email: str, library: Path | None, confirmed: bool, as_json: bool, **fields: object) -> None:
+    """Add a subscriber. Without --confirmed a confirmation mail is queued."""
+    from digestbot.subscriber_form import FormError, to_form
+    from digestbot.subscriptions import new_subscriber
+
+    try:
+        subscriber = new_subscriber({"email": email, **_given(fields)}, confirmed=confirmed)
+    except FormError as error:
+        raise UsageError("\n".join(error.problems)) from error
+    with app.storage() as storage, storage.transaction():
+        added = app.office(storage).subscribe(subscriber, how="command line")
+        if library:
+            _learn_library(app, storage, added, library)
+    if as_json:
+        print_json(to_form(added))
+    then = "is asked to confirm" if not confirmed else _first_digest(added)
+    say(f"{added.email}: added, {then}")
+
+
+@subscribers_command.command("set")
+@click.argument("email")
+@field_options
+@click.option(
+    "--library",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="BibTeX or RIS file of liked papers.",
+)
+@json_option
+@pass_app
+def set_(app: App, email: str, library: Path | None, as_json: bool, **fields: object) -> None:
+    """Change a subscriber's fields; --topic replaces all topics."""
+    from digestbot.subscriber_form import FormError, to_form
+    from digestbot.subscriptions import get_subscriber
+
+    form = _given(fields)
+    if not form and library is None:
+        raise UsageError("nothing to set; `digestbot subscribers set --help` lists the fields")
+    with app.storage() as storage, storage.transaction():
+        subscriber = get_subscriber(storage, email)
+        try:
+            changed = app.office(storage).change(subscriber, form)
+        except FormError as error:
+            raise UsageError("\n".join(error.problems)) from error
+        if library:
+            _learn_library(app, storage, changed, library)
+    if as_json:
+        print_json(to_form(changed))
+    say(f"{changed.email}: changed, {_first_digest(changed)}")
+
+
+@subscribers_command.command("show")
+@click.argument("email")
+@json_option
+@pass_app
+def show(app: App, email: str, as_json: bool) -> None:
+    """Everything known of one subscriber: fields, consents, votes, evidence of bounces."""
+    from digestbot.subscriber_form import to_form
+    from digestbot.subscriptions import get_subscriber
+
+    with app.rehearsal() as storage:
+        subscriber = get_subscriber(storage, email)
+        votes = storage.subscribers.votes([subscriber.id]).get(subscriber.id, ())
+        papers = storage.papers.papers([vote.paper_id for vote in votes])
+        report = {
+            **to_form(subscriber),
+            "next_due_at": _iso(subscriber.next_due_at),
+            "confirmed_at": _iso(subscriber.confirmed_at),
+            "consents": [
+                {"at": _iso(at), "how": how, "detail": detail}
+                for at, how, detail in storage.subscribers.consents(subscriber.id)
+            ],
+            "votes": [
+                {"opinion": v.opinion.value, "at": _iso(v.at), "title": papers[v.paper_id].record.title}
+                for v in votes
+                if v.paper_id in papers
+            ],
+            "bounces": [_bounce(asdict(b)) for b in storage.outbox.bounces_of(subscriber.id)],
+        }
+    if as_json:
+        print_json(report)
+    else:
+        click.echo("\n".join(f"{name}: {_readable(value)}" for name, value in report.items()))
+
+
+@subscribers_command.command("list")
+@click.option("--status", help="Only these: unconfirmed, confirmed, unsubscribed or suppressed.")
+@json_option
+@pass_app
+def list_(app: App, status: str | None, as_json: bool) -> None:
+    """List subscribers: JSON Lines with --json, else a table."""
+    from digestbot.model import Status
+    from digestbot.subscriber_form import to_form
+
+    if status and status not in list(Status):
+        raise UsageError(f"--status: {status!r} must be one of {', '.join(Status)}")
+    with app.rehearsal() as storage:
+        found = storage.subscribers.everybody(Status(status) if status else None)
+        if as_json:
+            print_json_lines(to_form(s) for s in found)
+            return
+        rows: list[tuple[object, ...]] = [
+            (s.email, s.status, f"{s.schedule.send_at:%H:%M} {s.schedule.timezone}", _topics(s))
+            for s in found
+        ]
+    click.echo(table(rows, ("email", "status", "send at", "topics")) if rows else "no subscribers yet")
+
+
+@subscribers_command.command("export")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; default stdout.")
+@click.option("--full", is_flag=True, help="Votes and ledger, too: on an empty machine nothing repeats.")
+@pass_app
+def export(app: App, out: Path | None, full: bool) -> None:
+    """Write all subscribers as JSON Lines, as `import` reads them."""
+    import json
+
+    from digestbot.roster import export_subscribers
+
+    with app.rehearsal() as storage:
+        forms = export_subscribers(storage, full=full)
+        if out is None:
+            print_json_lines(forms)
+            return
+        with out.open("x", encoding="utf-8") as file:
+            for form in forms:
+                file.write(json.dumps(form, ensure_ascii=False) + "\n")
+
+
+@subscribers_command.command("import")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--sync", is_flag=True, help="List who is known but not in the file.")
+@json_option
+@pass_app
+def import_(app: App, file: Path, sync: bool, as_json: bool) -> None:
+    """Add and change subscribers as FILE says (JSON Lines, a JSON list or CSV); all or nothing.
+
+    Whoever imports vouches for consent. An unsubscribed or suppressed address stays so.
+    """
+    from digestbot.roster import import_subscribers
+
+    with app.storage() as storage:
+        report = import_subscribers(app.office(storage), file, sync=sync)
+    if as_json:
+        print_json(asdict(report))
+    for line in report.kept:
+        say(line)
+    for email in report.missing:
+        say(f"{email} is not in {file}")
+    say(f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged")
+
+
+@subscribers_command.command("invite")
+@click.argument("email")
+@field_options
+@pass_app
+def invite(app: App, email: str, **fields: object) -> None:
+    """Ask somebody to confirm; asks again where they did not answer. Works with closed sign-up, too."""
+    from digestbot.model import EntryKind, Status
+    from digestbot.subscriber_form import FormError
+    from digestbot.subscriptions import new_subscriber
+
+    try:
+        subscriber = new_subscriber({"email": email, **_given(fields)}, confirmed=False)
+    except FormError as error:
+        raise UsageError("\n".join(error.problems)) from error
+    with app.storage() as storage:
+        office = app.office(storage)
+        known = storage.subscribers.find(subscriber.email)
+        if known is None:
+            office.subscribe(subscriber, how="invitation")
+        elif known.status is Status.UNCONFIRMED:
+            office.notify(EntryKind.CONFIRM, known)
+        else:
+            raise UsageError(f"{known.email} is {known.status}; only who never confirmed can be invited")
+    say(f"{subscriber.email}: will be asked to confirm")
+
+
+@subscribers_command.command("remove")
+@click.argument("email")
+@pass_app
+def remove(app: App, email: str) -> None:
+    """Delete a subscriber for good; old unsubscribe links keep working."""
+    from digestbot.subscriptions import get_subscriber
+
+    with app.storage() as storage:
+        app.office(storage).remove(get_subscriber(storage, email))
+    say(f"{email}: removed")
+
+
+@subscribers_command.command("pause")
+@click.argument("email")
+@click.option(
+    "--until", metavar="DATE", help="The first local date with digests again; default: until `resume`."
+)
+@pass_app
+def pause(app: App, email: str, until: str | None) -> None:
+    """Send no digests for a while."""
+    from digestbot.subscriptions import get_subscriber
+
+    try:
+        day = date.fromisoformat(until) if until else None
+    except ValueError:
+        raise UsageError(f"--until: {until!r} is not a date such as 2026-12-24") from None
+    with app.storage() as storage:
+        app.office(storage).pause(get_subscriber(storage, email), day)
+    say(f"{email}: paused {f'until {day}' if day else 'until resumed'}")
+
+
+@subscribers_command.command("resume")
+@click.argument("email")
+@pass_app
+def resume(app: App, email: str) -> None:
+    """End a pause."""
+    from digestbot.subscriptions import get_subscriber
+
+    with app.storage() as storage:
+        changed = app.office(storage).resume(get_subscriber(storage, email))
+    say(f"{email}: resumed, {_first_digest(changed)}")
+
+
+@subscribers_command.command("skip")
+@click.argument("email")
+@pass_app
+def skip(app: App, email: str) -> None:
+    """Leave out the next digest only."""
+    from digestbot.subscriptions import get_subscriber
+
+    with app.storage() as storage:
+        slot = app.office(storage).skip(get_subscriber(storage, email))
+    say(f"{email}: no digest on {slot}")
+
+
+def _given(fields: dict[str, object]) -> dict[str, object]:
+    """The options that were given, as a form."""
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in fields.items() if v not in (None, ())}
+
+
+def _learn_library(app: App, storage: Any, subscriber: Subscriber, path: Path) -> None:
+    from digestbot.subscriptions import learn_library
+
+    report = learn_library(storage, subscriber, path, now=app.now())
+    say(f"{path}: {report.new + report.known + report.updated} papers of the library taken as liked")
+    for rejected in report.rejected:
+        place = f"line {rejected.line}" if rejected.line else f"entry {rejected.entry}"
+        print(f"{path}: {place}: {rejected.reason}", file=sys.stderr)
+
+
+def _first_digest(subscriber: Subscriber) -> str:
+    return (
+        f"next digest due {subscriber.next_due_at:%Y-%m-%d %H:%M} UTC"
+        if subscriber.next_due_at
+        else "nothing is due"
+    )
+
+
+def _iso(at: Any) -> str | None:
+    return at.isoformat() if at else None
+
+
+def _bounce(record: dict[str, Any]) -> dict[str, object]:
+    return {
+        name: value.isoformat() if hasattr(value, "isoformat") else value
+        for name, value in record.items()
+        if name != "subscriber_id"
+    }
+
+
+def _topics(subscriber: Subscriber) -> str:
+    return "; ".join(topic.name for topic in subscriber.preferences.topics)
+
+
+def _readable(value: object) -> str:
+    if isinstance(value, list):
+        return "".join(f"\n  {item}" for item in value) or "none"
+    return "none" if value is None else str(value)
