@@ -10,12 +10,15 @@ schedules. Measured: `next_due` 1.5 us and `settle` 4 us where the week is known
 from __future__ import annotations
 
 import enum
+import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from difflib import get_close_matches
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from itertools import takewhile
+from zoneinfo import ZoneInfo, available_timezones
 
 from digestbot.errors import UsageError
 from digestbot.model import WEEKDAYS, Schedule
@@ -63,23 +66,19 @@ def next_due(schedule: Schedule, after: datetime, *, recorded: Collection[date] 
     A pause does not matter: paused slots become due, too, and are recorded as paused. With `after` the instant of
     confirmation it is a subscriber's first slot: one due in that very instant is not sent any more.
     """
-    for due in _dues(schedule, _slot_before(after)):
-        if due.at > after and due.slot not in recorded:
-            return due
-    return None
+    due = _next(_rhythm(schedule), after)
+    while due is not None and due.slot in recorded:
+        due = _next(_rhythm(schedule), due.at)
+    return due
 
 
 def due_slots(
     schedule: Schedule, since: datetime, until: datetime, *, recorded: Collection[date] = ()
 ) -> list[Due]:
     """All slots due in (since, until], in order, leaving out those in `recorded`."""
-    dues = []
-    for due in _dues(schedule, _slot_before(since)):
-        if due.at > until:
-            break
-        if due.at > since and due.slot not in recorded:
-            dues.append(due)
-    return dues
+    start = _slot_before(since)
+    dues = _dues_until(_rhythm(schedule), start, until)
+    return [due for due in dues if due.at > since and due.slot not in recorded]
 
 
 def next_digest(
@@ -91,8 +90,9 @@ def next_digest(
     """
     if next_due_at is None:
         return None
-    start = max(_pending_slot(schedule, next_due_at), schedule.paused_until or date.min)
-    return next((due for due in _dues(schedule, start) if due.slot not in recorded), None)
+    rhythm = _rhythm(schedule)
+    start = max(_pending_slot(rhythm, next_due_at), schedule.paused_until or date.min)
+    return next((due for due in _dues(rhythm, start) if due.slot not in recorded), None)
 
 
 # ---- decisions --------------------------------------------------------------------------------------------------
@@ -131,16 +131,12 @@ def settle(
     keeps its place and is due by the rules of today. Twice with the same `recorded` gives the same; a `now` before
     the pending slot (a clock set back) decides nothing.
     """
-    dues: list[Due] = []
-    following: datetime | None = None
-    for due in _dues(schedule, _pending_slot(schedule, next_due_at)):
-        if due.slot in recorded:
-            continue
-        if due.at > now:
-            following = due.at
-            break
-        dues.append(due)
-    return Settlement(tuple(decide(schedule, dues, now, max_lateness)), following)
+    waiting, following = _waiting(_rhythm(schedule), next_due_at, now)
+    dues = [due for due in waiting if due.slot not in recorded]
+    while following is not None and following.slot in recorded:
+        following = _next(_rhythm(schedule), following.at)
+    decisions = decide(schedule, dues, now, max_lateness)
+    return Settlement(tuple(decisions), None if following is None else following.at)
 
 
 def reschedule(
@@ -153,22 +149,35 @@ def reschedule(
 ) -> Settlement:
     """What a change from `old` to `new` at `now` leaves to store. Never the same date twice, and none lost by accident.
 
-    The new schedule counts for slots due after `now` and for all from the pending slot on, also where their new time
-    has passed already: so today's digest, not sent yet, survives a move of the time to an hour ago. A date already in
-    `recorded` never returns. Slots that were due before the change (waiting for a tick) and are no sending dates
-    any more are the decisions: late, or paused; none is COMPOSE. The result's next_due_at may be in the past: due now.
+    The new schedule counts for slots due after `now`, and from the date on that was next: so today's digest, not sent
+    yet, survives a move of its time to an hour ago (next_due_at is then in the past: due at once). Slots already due
+    that still wait for a tick keep their dates; those that are no sending dates any more are the decisions: late, or
+    paused, never COMPOSE. A date in `recorded` does not return.
 
-    `recorded`: the slots recorded, at least from two days before `now` on. With old == new it recomputes after new zone
-    rules. `next_due_at` None: nothing was due, the new schedule counts after `now`.
+    recorded: the slots recorded, at least those from two days before `now` on. next_due_at None: nothing was due.
+    With old == new it only recomputes, as after new zone rules or a skip.
     """
-    first = date.max if next_due_at is None else _pending_slot(old, next_due_at)
-    waiting = [due for due in _dues_until(old, first, now) if due.slot not in recorded]
+    first, waiting = date.max, list[Due]()
+    if next_due_at is not None:
+        overdue, _ = _waiting(_rhythm(old), next_due_at, now)
+        waiting = [due for due in overdue if due.slot not in recorded]
+        first = waiting[0].slot if waiting else _moved(old, new, next_due_at)
     closed = [due for due in waiting if not _is_slot(new, due.slot)]
-    verdicts = (Verdict.PAUSED if _is_paused(new, due.slot) else Verdict.LATE for due in closed)
-    for due in _dues(new, min(first, _slot_before(now))):
+    for due in _dues(_rhythm(new), min(first, _slot_before(now))):
         if due.slot not in recorded and (due.slot >= first or due.at > now):
-            return Settlement(tuple(zip(closed, verdicts, strict=True)), due.at)
-    return Settlement(tuple(zip(closed, verdicts, strict=True)), None)
+            return Settlement(tuple(_close(new, closed)), due.at)
+    return Settlement(tuple(_close(new, closed)), None)
+
+
+def _close(schedule: Schedule, dues: Sequence[Due]) -> Iterator[tuple[Due, Verdict]]:
+    for due in dues:
+        yield due, Verdict.PAUSED if _is_paused(schedule, due.slot) else Verdict.LATE
+
+
+def _moved(old: Schedule, new: Schedule, next_due_at: datetime) -> date:
+    """The date, where a person now lives, of the digest that would have come next."""
+    there, here = (next_due_at.astimezone(_zone(s.timezone)).date() for s in (old, new))
+    return _pending_slot(_rhythm(old), next_due_at) + (here - there)
 
 
 def _is_paused(schedule: Schedule, slot: date) -> bool:
@@ -179,21 +188,34 @@ def _is_slot(schedule: Schedule, day: date) -> bool:
     return WEEKDAYS[day.weekday()] in schedule.days and due_instant(schedule, day) is not None
 
 
-def _pending_slot(schedule: Schedule, next_due_at: datetime) -> date:
-    """The slot a stored instant stands for: the one due nearest to it, as zone rules may have changed since."""
-    near = next_due_at.astimezone(_zone(schedule.timezone)).date()
-    best, distance = near, 3 * _DAY
-    for due in _dues(schedule, near - _DAY):
-        if due.at == next_due_at:
-            return due.slot
-        if due.slot > near + _DAY:
-            break
-        if abs(due.at - next_due_at) < distance:
-            best, distance = due.slot, abs(due.at - next_due_at)
-    return best
-
-
 # ---- the calendar -----------------------------------------------------------------------------------------------
+
+_Rhythm = tuple[str, time, tuple[str, ...]]  # time zone, send_at, days: a schedule without its pause
+
+
+def _rhythm(schedule: Schedule) -> _Rhythm:
+    return schedule.timezone, schedule.send_at, schedule.days
+
+
+@lru_cache(maxsize=1 << 13)
+def _next(rhythm: _Rhythm, after: datetime) -> Due | None:
+    return next((due for due in _dues(rhythm, _slot_before(after)) if due.at > after), None)
+
+
+@lru_cache(maxsize=1 << 13)
+def _waiting(rhythm: _Rhythm, next_due_at: datetime, now: datetime) -> tuple[tuple[Due, ...], Due | None]:
+    """The slots due from the pending one up to now, and the one that follows; one tick asks this of all."""
+    first = _pending_slot(rhythm, next_due_at)
+    dues = tuple(_dues_until(rhythm, first, now))
+    return dues, next(_dues(rhythm, dues[-1].slot + _DAY if dues else first), None)
+
+
+def _pending_slot(rhythm: _Rhythm, next_due_at: datetime) -> date:
+    """The slot a stored instant stands for: the one due nearest to it, as zone rules may have changed since."""
+    near = next_due_at.astimezone(_zone(rhythm[0])).date()
+    around = _dues_until(rhythm, near - _DAY, next_due_at + 2 * _DAY)
+    closest = min(around, key=lambda due: abs(due.at - next_due_at), default=None)
+    return near if closest is None else closest.slot
 
 
 def _slot_before(at: datetime) -> date:
@@ -201,26 +223,24 @@ def _slot_before(at: datetime) -> date:
     return max(at.astimezone(UTC).date(), _FIRST_SLOT + _DAY) - _DAY
 
 
-def _dues_until(schedule: Schedule, first: date, until: datetime) -> Iterator[Due]:
-    for due in _dues(schedule, first):
-        if due.at > until:
-            return
-        yield due
+def _dues_until(rhythm: _Rhythm, first: date, until: datetime) -> Iterator[Due]:
+    return takewhile(lambda due: due.at <= until, _dues(rhythm, first))
 
 
-def _dues(schedule: Schedule, first: date) -> Iterator[Due]:
+def _dues(rhythm: _Rhythm, first: date) -> Iterator[Due]:
     """All slots from a local date on, in order; their instants rise strictly."""
     monday = first.toordinal() - first.weekday()
-    while schedule.days and monday + 6 <= _LAST_SLOT.toordinal():
-        for due in _week(schedule.timezone, schedule.send_at, schedule.days, monday):
+    while rhythm[2] and monday + 6 <= _LAST_SLOT.toordinal():
+        for due in _week(rhythm, monday):
             if due.slot >= first:
                 yield due
         monday += 7
 
 
 @lru_cache(maxsize=1 << 15)
-def _week(timezone: str, send_at: time, days: tuple[str, ...], monday: int) -> tuple[Due, ...]:
+def _week(rhythm: _Rhythm, monday: int) -> tuple[Due, ...]:
     """The slots of the week that begins at an ordinal; shared by all equal schedules."""
+    timezone, send_at, days = rhythm
     dates = (date.fromordinal(monday + i) for i, name in enumerate(WEEKDAYS) if name in days)
     instants = ((slot, _instant(timezone, send_at, slot)) for slot in dates)
     return tuple(Due(slot, at) for slot, at in instants if at is not None)
@@ -260,3 +280,36 @@ def _zone(name: str) -> ZoneInfo:
     except (KeyError, ValueError, OSError):
         message = f'timezone "{name}" is not known here: choose another, or install newer zone data (tzdata)'
         raise UsageError(message) from None
+
+
+# ---- at the door ------------------------------------------------------------------------------------------------
+
+
+def check_schedule(timezone: str, send_at: str, days: Sequence[str]) -> list[str]:
+    """What is wrong with a schedule as people write it, one line each that begins with the field; [] where it is fine."""
+    problems = []
+    if timezone not in _zone_names():
+        problems.append(f'timezone: "{timezone}" is no time zone{_similar(timezone)}')
+    if not re.fullmatch("([01]?[0-9]|2[0-3]):[0-5][0-9]", send_at):
+        problems.append(f'send_at: "{send_at}" is no time of day from 00:00 to 23:59')
+    unknown = [day for day in days if day not in WEEKDAYS]
+    if unknown or not days:
+        named = ", ".join(f'"{day}"' for day in unknown) + " is no weekday" if unknown else "is empty"
+        problems.append(f"days: {named}; name some of {', '.join(WEEKDAYS)}")
+    return problems
+
+
+@lru_cache(maxsize=1)
+def _zone_names() -> frozenset[str]:
+    """Not `localtime`, which another machine reads differently."""
+    return frozenset(available_timezones() - {"Factory", "localtime", "posixrules"})
+
+
+def _similar(timezone: str) -> str:
+    """A hint: the same name in other case, a city's zone, or a similar one."""
+    wanted = timezone.strip().replace(" ", "_").casefold()
+    names = {name.casefold(): name for name in sorted(_zone_names())}
+    city = next((name for key, name in names.items() if key.rsplit("/", 1)[-1] == wanted), None)
+    close = get_close_matches(wanted, names, n=1)
+    found = names.get(wanted) or city or (names[close[0]] if close else None)
+    return f'; is "{found}" meant?' if found else ', such as "Europe/Berlin"'
