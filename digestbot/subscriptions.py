@@ -6,22 +6,27 @@ hard bounce, complaint or the operator -> suppressed, which only taking off the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from pathlib import Path
 
+from digestbot import ingest
 from digestbot.errors import SettingsError, UsageError
 from digestbot.links import Links
 from digestbot.model import (
+    Cause,
+    DropReport,
     EntryKind,
-    Schedule,
+    Opinion,
     SlotOutcome,
     SlotRecord,
     Status,
     Subscriber,
     SubscriberId,
+    Vote,
 )
-from digestbot.schedule import next_due, reschedule
+from digestbot.schedule import Verdict, next_digest, next_due, reschedule
 from digestbot.storage import Storage
 from digestbot.storage.outbox import Notice
 from digestbot.storage.subscribers import email_key
@@ -98,15 +103,16 @@ class Office:
         return self.store_changes([(subscriber, overlay(subscriber, form))])[0]
 
     def store_changes(self, changes: Sequence[tuple[Subscriber, Subscriber]]) -> list[Subscriber]:
-        """Stores (before, after) pairs; a change of schedule never sends twice on one local date."""
+        """Stores (before, after) pairs; a change of schedule never sends twice on one local date, nor loses one."""
         with self.storage.transaction():
             moved = [before.id for before, after in changes if before.schedule != after.schedule]
-            last_slots = self.storage.outbox.last_slots(moved)
-            stored = [
-                self._rescheduled(before, after, last_slots.get(before.id)) for before, after in changes
+            recorded = self.storage.slots.recorded(moved, self.now.date() - timedelta(days=3))
+            settled = [
+                self._settle(before, after, recorded.get(before.id, set())) for before, after in changes
             ]
-            self.storage.subscribers.update(stored)
-        return stored
+            self.storage.outbox.record_slots([record for _, records in settled for record in records])
+            self.storage.subscribers.update([after for after, _ in settled])
+        return [after for after, _ in settled]
 
     def pause(self, subscriber: Subscriber, until: date | None) -> Subscriber:
         """No digests before local date `until`; None: until resumed."""
@@ -119,13 +125,17 @@ class Office:
 
     def skip(self, subscriber: Subscriber) -> date:
         """Ends the next slot before it is due; returns its local date. Raises UsageError if nothing is due."""
-        due = next_due(subscriber.schedule, self.now)
-        if due is None or subscriber.status is not Status.CONFIRMED:
+        recorded = self.storage.slots.recorded([subscriber.id], self.now.date() - timedelta(days=3))
+        taken = recorded.get(subscriber.id, set())
+        due = next_digest(subscriber.schedule, subscriber.next_due_at, recorded=taken)
+        if due is None:
             raise UsageError(f"{subscriber.email} has no next digest to skip")
-        with self.storage.transaction():
-            record = SlotRecord(subscriber.id, due.slot, SlotOutcome.SKIPPED, self.now)
-            self.storage.outbox.record_slots([record])
+        self.storage.outbox.record_slots([SlotRecord(subscriber.id, due.slot, SlotOutcome.SKIPPED, self.now)])
         return due.slot
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Forgets a person. What is queued for them ends cancelled: it needs a subscriber."""
+        self.storage.subscribers.remove(subscriber.id)
 
     def notify(
         self, kind: EntryKind, subscriber: Subscriber, payload: Mapping[str, str] | None = None
@@ -145,15 +155,34 @@ class Office:
         due = next_due(subscriber.schedule, self.now)
         return replace(subscriber, confirmed_at=self.now, next_due_at=due.at if due else None)
 
-    def _rescheduled(self, before: Subscriber, after: Subscriber, last_slot: date | None) -> Subscriber:
+    def _settle(
+        self, before: Subscriber, after: Subscriber, recorded: Collection[date]
+    ) -> tuple[Subscriber, list[SlotRecord]]:
+        """`after` with its next due instant, and the slots that the change ends."""
         if after.status is not Status.CONFIRMED:
-            return replace(after, next_due_at=None)
+            return replace(after, next_due_at=None), []
         if before.status is not Status.CONFIRMED:
-            return self._scheduled(after)
-        if _timing(before.schedule) == _timing(after.schedule):
-            return after
-        due = reschedule(before.next_due_at, after.schedule, self.now, last_slot)
-        return replace(after, next_due_at=due)
+            return self._scheduled(after), []
+        if before.schedule == after.schedule:
+            return after, []
+        result = reschedule(before.schedule, after.schedule, before.next_due_at, self.now, recorded=recorded)
+        records = [ended_slot(after.id, due.slot, verdict, self.now) for due, verdict in result.decisions]
+        return replace(after, next_due_at=result.next_due_at), records
+
+
+def ended_slot(subscriber_id: SubscriberId, slot: date, verdict: Verdict, now: datetime) -> SlotRecord:
+    """The record of a slot for which nothing is composed."""
+    if verdict is Verdict.PAUSED:
+        return SlotRecord(subscriber_id, slot, SlotOutcome.PAUSED, now, Cause.PAUSED)
+    return SlotRecord(subscriber_id, slot, SlotOutcome.LATE, now, Cause.LATE)
+
+
+def learn_library(storage: Storage, subscriber: Subscriber, path: Path, *, now: datetime) -> DropReport:
+    """Takes the papers of a BibTeX or RIS file as liked: they are never sent to this subscriber, nor shown to others."""
+    with storage.transaction():
+        ids, report = ingest.learn_library(storage.papers, path, now=now)
+        storage.subscribers.vote(subscriber.id, [Vote(paper_id, Opinion.LIBRARY, now) for paper_id in ids])
+    return report
 
 
 def missing_secret() -> SettingsError:
@@ -174,8 +203,3 @@ def get_subscriber(storage: Storage, email: str) -> Subscriber:
     if found is None:
         raise UsageError(f"{email} is not a subscriber; `subscribers list` shows who is")
     return found
-
-
-def _timing(schedule: Schedule) -> Schedule:
-    """What of a schedule decides when slots are due; a pause only decides how they end."""
-    return replace(schedule, paused_until=None)

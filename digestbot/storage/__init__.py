@@ -1,4 +1,4 @@
-"""The state of digestbot behind one small face: four stores over one database, transactions, and rehearsals."""
+"""The state of digestbot behind one small face: five stores over one database, transactions, and rehearsals."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from digestbot.storage.migrations import migrate, schema_version, steps
 from digestbot.storage.operation import OperationStore
 from digestbot.storage.outbox import OutboxStore
 from digestbot.storage.papers import PaperStore
+from digestbot.storage.slots import SlotStore
 from digestbot.storage.subscribers import SubscriberStore
 
 
@@ -23,6 +24,7 @@ class Storage:
         self.db = db
         self.papers = PaperStore(db)
         self.subscribers = SubscriberStore(db)
+        self.slots = SlotStore(db)
         self.outbox = OutboxStore(db)
         self.operation = OperationStore(db)
 

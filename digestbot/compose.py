@@ -1,0 +1,115 @@
+"""Chooses and orders a digest's papers, or finds that there is nothing worth a mail. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from digestbot.model import (
+    CardLength,
+    Cause,
+    Digest,
+    DigestPaper,
+    PaperId,
+    Preferences,
+    ReasonKind,
+    Scored,
+    SubscriberId,
+)
+
+Pick = Callable[
+    [Sequence[Scored], int], list[Scored]
+]  # the best few of the ranked: no near-copies, topics take turns
+Fit = Callable[
+    [Sequence[PaperId]], Sequence[CardLength]
+]  # lengths for the first papers, as many as a mail can hold
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What ranking says of one subscriber's candidates."""
+
+    ranked: tuple[Scored, ...]  # best first, scores above 0
+    above: int  # how many candidates score more than the subscriber's minimum, also beyond `ranked`
+    candidates: int  # not sent before, not voted on
+    excluded: int  # of these, barred by an excluded term
+    trending: tuple[Scored, ...] = ()  # best first; none of them sent, voted on or excluded
+    has_profile: bool = True  # False: neither topics nor votes
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Why there is no digest."""
+
+    cause: Cause
+    best_score: float | None = None
+
+
+def compose(
+    subscriber_id: SubscriberId,
+    slot: date,
+    choice: Choice,
+    preferences: Preferences,
+    *,
+    now: datetime,
+    fresh: int,
+    pick: Pick,
+    fit: Fit,
+) -> Digest | Nothing:
+    """The digest of one slot. `fresh`: candidates of the window before any were taken away for this subscriber.
+
+    Trending papers accompany those chosen for the profile and alone make no mail; without a profile they are the digest.
+    """
+    if not choice.has_profile:
+        chosen, more = list(choice.trending[: preferences.max_papers]), 0
+    else:
+        eligible = [paper for paper in choice.ranked if paper.score > preferences.min_score]
+        chosen = _choose(eligible, choice.trending, preferences, pick)
+        own = sum(not _is_trending(paper) for paper in chosen)
+        more = max(0, choice.above - own)
+    if not chosen:
+        return _nothing(choice, fresh)
+    shown = _in_sections(chosen)
+    lengths = fit([paper.paper_id for paper in shown])
+    papers = tuple(
+        DigestPaper(p.paper_id, round(p.score, 3), p.topic, p.reasons, length)
+        for p, length in zip(shown, lengths, strict=False)
+    )
+    return Digest(subscriber_id, slot, now, papers, more + len(shown) - len(papers))
+
+
+def _choose(
+    eligible: Sequence[Scored], trending: Sequence[Scored], preferences: Preferences, pick: Pick
+) -> list[Scored]:
+    """The profile's papers and, at the end, the share of trending ones."""
+    most = preferences.max_papers
+    accompanying = min(round(most * preferences.trending_share), most - 1)
+    own = pick(eligible, most - accompanying) if eligible else []
+    if not own:
+        return []
+    taken = {paper.paper_id for paper in own}
+    return own + [paper for paper in trending if paper.paper_id not in taken][:accompanying]
+
+
+def _in_sections(chosen: Sequence[Scored]) -> list[Scored]:
+    """Topic by topic, the topic of the first choice first; trending papers at the end."""
+    sections: dict[tuple[bool, str | None], list[Scored]] = {}
+    for paper in chosen:
+        sections.setdefault((_is_trending(paper), paper.topic), []).append(paper)
+    ordered = sorted(sections, key=lambda key: key[0])
+    return [paper for key in ordered for paper in sections[key]]
+
+
+def _is_trending(paper: Scored) -> bool:
+    return bool(paper.reasons) and paper.reasons[0].kind is ReasonKind.TRENDING
+
+
+def _nothing(choice: Choice, fresh: int) -> Nothing:
+    if fresh == 0:
+        return Nothing(Cause.NO_NEW_PAPER)
+    if choice.candidates == 0:
+        return Nothing(Cause.ALL_SENT)
+    if choice.excluded >= choice.candidates:
+        return Nothing(Cause.ALL_EXCLUDED)
+    return Nothing(Cause.BELOW_MINIMUM, choice.ranked[0].score if choice.ranked else 0.0)

@@ -1,0 +1,53 @@
+"""How slots ended, for those who plan the next ones. outbox.py writes these rows together with the digests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from digestbot.model import Cause, SlotOutcome, SlotRecord, SubscriberId
+from digestbot.storage.database import Database, Value, from_epoch, placeholders
+
+BLOCK = 1000
+
+
+class SlotStore:
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def recorded(self, ids: Sequence[SubscriberId], since: date) -> dict[SubscriberId, set[date]]:
+        """The slots from `since` on that have ended, of each of the subscribers who has any."""
+        found: dict[SubscriberId, set[date]] = {}
+        for start in range(0, len(ids), BLOCK):
+            block = ids[start : start + BLOCK]
+            rows = self._db.rows(
+                f"SELECT subscriber_id, slot FROM slots WHERE subscriber_id IN ({placeholders(len(block))})"
+                " AND slot >= ?",
+                (*block, since.isoformat()),
+            )
+            for subscriber_id, slot in rows:
+                assert isinstance(subscriber_id, int)
+                found.setdefault(SubscriberId(subscriber_id), set()).add(date.fromisoformat(str(slot)))
+        return found
+
+    def records(self, subscriber_id: SubscriberId) -> list[SlotRecord]:
+        """How all slots of one subscriber ended, oldest first."""
+        rows = self._db.rows(
+            "SELECT slot, outcome, at, cause, best_score FROM slots WHERE subscriber_id = ? ORDER BY slot",
+            (subscriber_id,),
+        )
+        return [
+            SlotRecord(
+                subscriber_id,
+                date.fromisoformat(str(slot)),
+                SlotOutcome(str(outcome)),
+                from_epoch(at),
+                None if cause is None else Cause(str(cause)),
+                _score(best),
+            )
+            for slot, outcome, at, cause, best in rows
+        ]
+
+
+def _score(value: Value) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
