@@ -1,0 +1,66 @@
+# Two commands for a start: `make demo` and `make test`. They need Python 3.11 or newer and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: demo test check lint format torture bench bench-drops bench-ranking bench-bounces bench-excerpts bench-render replay screenshots node dist clean
+
+demo: $(VENV)/run.stamp
+	$(BIN)/digestbot demo --dir demo
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
+
+check: lint test
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+torture: $(VENV)/test.stamp
+	$(BIN)/python -m pytest --torture -m torture -q
+
+bench: bench-drops bench-ranking bench-bounces bench-excerpts bench-render
+
+bench-%: $(VENV)/bench.stamp
+	$(BIN)/python -m tests.benchmarks.bench_$*
+
+# What checks of mails and pages need from npm; tests find it in node_modules and else skip with a reason.
+node: node_modules/.stamp
+node_modules/.stamp: package.json
+	npm install --no-audit --no-fund --ignore-scripts
+	touch $@
+
+dist: $(VENV)/dev.stamp
+	$(BIN)/python -m build
+
+clean:
+	rm -rf $(VENV) build dist demo artifacts node_modules
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "digestbot needs Python 3.11 or newer; say which with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/run.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/test.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@ $(VENV)/run.stamp
+
+$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test,dev]'
+	touch $@ $(VENV)/test.stamp $(VENV)/run.stamp
+
+$(VENV)/bench.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test,bench]'
+	touch $@
