@@ -10,7 +10,7 @@ CREATE TABLE drops (
     format TEXT,
     sha256 TEXT,
     received_at INTEGER NOT NULL,
-    state TEXT NOT NULL,            -- done, rejected, held, withdrawn
+    state TEXT NOT NULL,            -- reading, done, rejected, held, withdrawn, library
     backfill INTEGER NOT NULL DEFAULT 0,
     new INTEGER NOT NULL DEFAULT 0,
     known INTEGER NOT NULL DEFAULT 0,
@@ -50,12 +50,20 @@ CREATE INDEX aliases_by_paper ON aliases (paper_id);
 CREATE TABLE merges (old_id INTEGER PRIMARY KEY, paper_id INTEGER NOT NULL);  -- a merged paper's id lives on
 CREATE INDEX merges_by_paper ON merges (paper_id);
 
+CREATE TABLE versions (             -- all different things ever said of a paper, counts aside
+    paper_id INTEGER NOT NULL,
+    version INTEGER NOT NULL,       -- a hash of the record
+    record TEXT NOT NULL,           -- JSON: the fields that differ from the paper's; '{}' mostly
+    PRIMARY KEY (paper_id, version)
+) WITHOUT ROWID;
+
 CREATE TABLE sightings (            -- which drop said what of which paper
     drop_id INTEGER NOT NULL,
     paper_id INTEGER NOT NULL,
-    seen_at INTEGER NOT NULL,
-    record TEXT NOT NULL,           -- JSON: fields that differ from the paper's; '{}' mostly
-    PRIMARY KEY (drop_id, paper_id)
+    version INTEGER NOT NULL,
+    upvotes INTEGER,
+    comments INTEGER,
+    PRIMARY KEY (drop_id, paper_id, version)
 ) WITHOUT ROWID;
 CREATE INDEX sightings_by_paper ON sightings (paper_id);
 
@@ -133,14 +141,15 @@ CREATE TABLE outbox (
     payload TEXT,                   -- of the other kinds: JSON object for the template
     attempts INTEGER NOT NULL DEFAULT 0,
     next_attempt_at INTEGER,
-    owner TEXT,                     -- who claimed it: host:pid:start:nonce
+    owner TEXT,                     -- who holds it (owner.py); null: nobody
     lease_until INTEGER,            -- real time, whatever --now says
     reply TEXT,                     -- what the server said last
     finished_at INTEGER
 );
 CREATE UNIQUE INDEX outbox_by_slot ON outbox (subscriber_id, slot) WHERE slot IS NOT NULL;
-CREATE INDEX outbox_waiting ON outbox (due_at) WHERE state IN ('queued', 'deferred');
-CREATE INDEX outbox_claimed ON outbox (owner) WHERE state IN ('sending', 'in_doubt', 'held');
+CREATE INDEX outbox_waiting ON outbox (due_at, id, next_attempt_at)
+    WHERE state IN ('queued', 'deferred', 'in_doubt') AND owner IS NULL;
+CREATE INDEX outbox_claimed ON outbox (owner) WHERE owner IS NOT NULL;
 
 CREATE TABLE bounces (              -- evidence, shown by `subscribers show`
     subscriber_id INTEGER NOT NULL,

@@ -1,0 +1,351 @@
+"""Delivery: claim what is due, hand it over, record what the server said, back off.
+
+One pass tries each due entry once, over several connections. What it decides from an answer stands in
+delivery_rules.py; this module keeps the order that loses nobody: claimed on disk, marked in doubt before MAIL, recorded
+right after the reply.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from digestbot.bounce_rules import suppression_reason
+from digestbot.delivery_rules import (
+    EVIDENCE,
+    TROUBLE,
+    TROUBLE_STRIKES,
+    DomainPauses,
+    PolicyBreaker,
+    decide,
+)
+from digestbot.errors import DeliveryStopped
+from digestbot.model import EntryState, OutboxEntry, Outcome
+from digestbot.owner import Life, life_of, owner_name
+from digestbot.smtp import Connection, Handover, Mail, ServerRefused, SmtpSettings, Timeouts
+from digestbot.smtp_replies import Reply, Stage, Verdict
+from digestbot.storage import Storage
+from digestbot.storage.bounces import BounceRecord, BounceStore
+
+log = logging.getLogger(__name__)
+
+CLAIM = 200  # entries claimed at once: what a power cut can put in doubt
+RENEW_S = 20.0  # of a lease of 60 s
+STOP_GRACE_S = 15.0  # how long a stopping pass waits for replies that are under way
+BREAKER_FACT = "policy_breaker"
+
+MakeMail = Callable[[OutboxEntry], Mail | None]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPolicy:
+    """The settings of delivery."""
+
+    connections: int = 4
+    resend_in_doubt: bool = True  # False: held for the operator
+    max_lateness: timedelta = timedelta(hours=12)
+    rate: float | None = None  # messages a second
+    daily_limit: int | None = None  # messages in any 24 h
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    cool_down_s: float = 1.0  # pause before the next connection after the relay closed one; doubles
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """What one pass did: each entry it touched counted once, by its state at the end."""
+
+    counts: Counter[EntryState]
+    stopped: DeliveryStopped | None = None  # why it ended before the queue did; its text is for the operator
+
+
+def deliver(
+    storage: Storage,
+    make_mail: MakeMail,
+    relay: SmtpSettings,
+    policy: DeliveryPolicy,
+    *,
+    now: Callable[[], datetime],
+    stop: threading.Event | None = None,
+    progress: Progress | None = None,
+) -> DeliveryReport:
+    """One pass over the outbox: recovers, expires, then tries each due entry once.
+
+    `make_mail` is called from several threads, and answers None where nothing is left to send: the entry is cancelled.
+    `progress(done, due)` is called after each entry. When `stop` is set the pass ends at a safe point. A broken
+    database or template raises; a relay that refuses is in the report. Opens no connection if nothing is due.
+    """
+    with owner_name() as owner:
+        return _Pass(storage, make_mail, relay, policy, now, owner).run(stop or threading.Event(), progress)
+
+
+class _Pass:
+    """One pass, shared by its threads. `_lock` guards everything that is not the database's."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        make_mail: MakeMail,
+        relay: SmtpSettings,
+        policy: DeliveryPolicy,
+        now: Callable[[], datetime],
+        owner: str,
+    ) -> None:
+        self.storage, self.store, self.bounces = storage, storage.outbox, BounceStore(storage.db)
+        self.make_mail, self.relay, self.policy = make_mail, relay, policy
+        self.now, self.owner = now, owner
+        self.started_at = now()
+        self.counts: Counter[EntryState] = Counter()
+        self.stopped: DeliveryStopped | None = None
+        self.error: BaseException | None = None
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+        self._claimed: deque[OutboxEntry] = deque()
+        self._lines: list[_Line] = []
+        self._trouble = 0
+        self._pauses = DomainPauses()
+        self._breaker = PolicyBreaker.from_text(storage.operation.find_fact(BREAKER_FACT))
+        self._due = 0
+        self._progress: Progress | None = None
+
+    # ---- the pass ------------------------------------------------------------------------------------------------
+
+    def run(self, stop: threading.Event, progress: Progress | None) -> DeliveryReport:
+        self._stop, self._progress = stop, progress
+        self._recover()
+        self.counts += self.store.expire(self.started_at, self.policy.max_lateness)
+        self._due = self.store.count_due(self.started_at)
+        if self._due and self._breaker.is_open(self.started_at):
+            return DeliveryReport(self.counts, DeliveryStopped(_breaker_text(self._breaker)))
+        try:
+            self._run_workers()
+        finally:
+            self.store.release_claims(self.owner)
+        if self.error is not None:
+            raise self.error
+        return DeliveryReport(self.counts, self.stopped)
+
+    def _recover(self) -> None:
+        """Takes over what dead passes held."""
+        resend = self.policy.resend_in_doubt
+        for owner in self.store.owners():
+            life = life_of(owner)
+            if life is Life.HERE:
+                continue
+            leased_until = _real_now() if life is Life.ELSEWHERE else None
+            doubtful = self.store.take_over(
+                owner, resend=resend, all_doubtful=life is Life.LOST_POWER, leased_until=leased_until
+            )
+            for entry_id in doubtful:
+                log.warning(
+                    "entry %d was in doubt when its sender died: %s", entry_id, "again" if resend else "held"
+                )
+            if not resend:
+                self.counts[EntryState.HELD] += len(doubtful)
+
+    def _run_workers(self) -> None:
+        count = min(self.policy.connections, self._due)
+        self._lines = [_Line(self.relay, self.policy, self._stop) for _ in range(count)]
+        threads = [threading.Thread(target=self._work, args=(line,), daemon=True) for line in self._lines]
+        for thread in threads:
+            thread.start()
+        try:
+            self._wait(threads)
+        except BaseException:  # Ctrl-C: as if stopped
+            self._end(None)
+            self._wait(threads)
+            raise
+
+    def _wait(self, threads: list[threading.Thread]) -> None:
+        """Waits for the workers, keeping their leases; a stopped one that still waits for a reply is cut off."""
+        renewed, stopped_at = time.monotonic(), None
+        while any(thread.is_alive() for thread in threads):
+            for thread in threads:
+                thread.join(0.05)
+            if time.monotonic() - renewed > RENEW_S:
+                self.store.renew(self.owner, real_now=_real_now())
+                renewed = time.monotonic()
+            if self._ending and stopped_at is None:
+                stopped_at = time.monotonic()
+            if stopped_at is not None and time.monotonic() - stopped_at > STOP_GRACE_S:
+                for line in self._lines:
+                    line.abort()
+
+    @property
+    def _ending(self) -> bool:
+        return self._stop.is_set() or self.stopped is not None or self.error is not None
+
+    # ---- one worker ----------------------------------------------------------------------------------------------
+
+    def _work(self, line: _Line) -> None:
+        try:
+            while (entry := self._next()) is not None:
+                self._treat(entry, line)
+        except ServerRefused as refusal:
+            self._quit(refusal)
+        except BaseException as error:  # of the database or a template: for everybody, so the pass ends
+            self._end(error)
+        finally:
+            line.close()
+
+    def _next(self) -> OutboxEntry | None:
+        with self._lock:
+            if self._ending:
+                return None
+            if not self._claimed:
+                block = self.store.claim(self.started_at, self.owner, CLAIM, real_now=_real_now())
+                self._claimed.extend(block)
+            return self._claimed.popleft() if self._claimed else None
+
+    def _treat(self, entry: OutboxEntry, line: _Line) -> None:
+        with self._lock:
+            until = self._pauses.until(entry)
+        if until is not None:
+            self._record(entry, Outcome(EntryState.DEFERRED, "postponed with its domain", until))
+            return
+        mail = self.make_mail(entry)
+        if mail is None:
+            self._record(entry, Outcome(EntryState.CANCELLED, "nothing is left to send"))
+            return
+        line.open()
+        if not self.store.begin_attempt(entry, self.owner, self.now()):
+            self._count(entry, Outcome(EntryState.CANCELLED, "not to be mailed any more"))
+            return
+        try:
+            handover = line.hand_over(mail, entry.message_id.strip("<>"))
+            if handover.verdict is Verdict.STOP:
+                raise ServerRefused(handover.stage, handover.reply)
+        except ServerRefused:
+            self.store.hand_back(entry.id, self.owner)
+            raise
+        self._settle(entry, handover)
+
+    def _settle(self, entry: OutboxEntry, handover: Handover) -> None:
+        """Records an attempt's outcome, with what it means for the address and for the pass."""
+        now = self.now()
+        outcome = decide(entry, handover, resend=self.policy.resend_in_doubt, now=now)
+        with self.storage.db.transaction(durable=False):
+            self.store.record(entry, outcome, now)
+            self._record_evidence(entry, handover, now)
+        self._count(entry, outcome, handover.reply)
+        with self._lock:
+            self._pauses.note(entry, handover, outcome)
+            self._watch_policy(entry, handover, now)
+            self._watch_relay(handover)
+
+    def _record_evidence(self, entry: OutboxEntry, handover: Handover, now: datetime) -> None:
+        kind = EVIDENCE.get(handover.verdict)
+        if kind is None or entry.subscriber_id is None:
+            return
+        slot = entry.digest.slot if entry.digest else None
+        status = handover.reply.enhanced or str(handover.reply.code)
+        bounce = BounceRecord(entry.subscriber_id, slot, now, kind, status, handover.reply.line)
+        self.bounces.add(bounce)
+        reason = suppression_reason(self.bounces, bounce)
+        if reason is not None:
+            self.storage.subscribers.suppress(entry.recipient, reason=reason, at=now)
+
+    def _watch_policy(self, entry: OutboxEntry, handover: Handover, now: datetime) -> None:
+        before = self._breaker.to_text()
+        if self._breaker.note(entry, handover.verdict, now):
+            self.stopped = self.stopped or DeliveryStopped(_breaker_text(self._breaker))
+        after = self._breaker.to_text()
+        if before != after:
+            self.storage.operation.set_fact(BREAKER_FACT, after)
+
+    def _watch_relay(self, handover: Handover) -> None:
+        """A relay that breaks off one attempt after the other is left alone."""
+        at_mail = handover.verdict is Verdict.DEFERRED and handover.stage is Stage.MAIL
+        self._trouble = self._trouble + 1 if handover.verdict in TROUBLE or at_mail else 0
+        if self._trouble >= TROUBLE_STRIKES:
+            self.stopped = self.stopped or ServerRefused(handover.stage, handover.reply)
+
+    # ---- ends ----------------------------------------------------------------------------------------------------
+
+    def _quit(self, refusal: ServerRefused) -> None:
+        """One connection fewer; where the relay refuses altogether, or this was the last one, the pass ends."""
+        with self._lock:
+            self._lines = [line for line in self._lines if line.is_working]
+            if refusal.stage not in (Stage.CONNECT, Stage.EHLO) or not self._lines:
+                self.stopped = self.stopped or refusal
+
+    def _end(self, error: BaseException | None) -> None:
+        with self._lock:
+            self.error = self.error or error or KeyboardInterrupt()
+
+    def _record(self, entry: OutboxEntry, outcome: Outcome) -> None:
+        self.store.record(entry, outcome, self.now())
+        self._count(entry, outcome)
+
+    def _count(self, entry: OutboxEntry, outcome: Outcome, reply: Reply | None = None) -> None:
+        log.info("entry %d %s: %s", entry.id, outcome.state, outcome.reply if reply is None else reply.brief)
+        log.debug("entry %d to %s: %s", entry.id, entry.recipient, outcome.reply)
+        with self._lock:
+            self.counts[outcome.state] += 1
+            if self._progress is not None:
+                self._progress(sum(self.counts.values()), self._due)
+
+
+class _Line:
+    """A worker's way to the relay: one connection at a time, opened when needed."""
+
+    def __init__(self, relay: SmtpSettings, policy: DeliveryPolicy, stop: threading.Event) -> None:
+        self._relay, self._policy, self._stop = relay, policy, stop
+        self._connection: Connection | None = None
+        self._cool_s = 0.0
+        self.is_working = True
+
+    def open(self) -> Connection:
+        """Raises ServerRefused; the line is of no use then."""
+        if self._connection is None or not self._connection.is_open:
+            if self._cool_s:
+                self._stop.wait(self._cool_s)
+            try:
+                self._connection = Connection(self._relay, self._policy.timeouts)
+            except ServerRefused:
+                self.is_working = False
+                raise
+        return self._connection
+
+    def hand_over(self, mail: Mail, envelope_id: str) -> Handover:
+        """As Connection does; a connection that was used before and broke before the text is replaced once.
+
+        Servers close idle connections, and those that carried as many messages as they allow.
+        """
+        connection = self.open()
+        used = connection.delivered > 0
+        handover = connection.hand_over(mail, envelope_id)
+        if used and handover.stage is Stage.MAIL and handover.verdict in (Verdict.LOST, Verdict.CLOSING):
+            handover = self.open().hand_over(mail, envelope_id)
+        if handover.verdict in (Verdict.CLOSING, Verdict.LOST):
+            self._cool_s = min(max(self._cool_s * 2, self._policy.cool_down_s), 60)
+        else:
+            self._cool_s = 0.0
+        return handover
+
+    def abort(self) -> None:
+        if self._connection is not None:
+            self._connection.abort()
+
+    def close(self) -> None:
+        self.is_working = False
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _breaker_text(breaker: PolicyBreaker) -> str:
+    domains = ", ".join(sorted(set(breaker.domains)))
+    until = f"{breaker.until:%Y-%m-%d %H:%M} UTC" if breaker.until else ""
+    return (
+        f"mail servers of {domains} refused our mail for its sender or content, one after the other; nothing is sent"
+        f" before {until}. `digestbot doctor` says what to mend, `digestbot outbox list` what they said"
+    )
+
+
+def _real_now() -> datetime:
+    return datetime.now(UTC)

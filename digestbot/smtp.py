@@ -1,0 +1,353 @@
+"""The only place that speaks SMTP: one connection to the relay, one message at a time.
+
+smtplib connects, negotiates TLS and logs in; MAIL, RCPT and DATA are our own, because it matters here which replies came.
+"""
+
+from __future__ import annotations
+
+import re
+import smtplib
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from digestbot.errors import DeliveryStopped, UsageError
+from digestbot.smtp_replies import Reply, Stage, Verdict, judge
+
+DEFAULT_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+DOT_AT_LINE_START = re.compile(rb"^\.", re.MULTILINE)
+PLAIN_ADDRESS = re.compile(
+    r"[^\x00-\x20\x7f<>()\[\],;:\\\"@]+@[A-Za-z0-9.-]+"
+)  # no quoting needed, so none is possible
+
+
+class Mail(Protocol):
+    """What is handed over: addresses without brackets, and the message with CRLF line ends."""
+
+    @property
+    def sender(self) -> str: ...
+    @property
+    def recipient(self) -> str: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpSettings:
+    """The relay. scheme: smtp, smtp+starttls or smtps."""
+
+    host: str
+    port: int
+    scheme: str = "smtp"
+    user: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_url(cls, url: str) -> SmtpSettings:
+        """Raises UsageError, whose message holds no secret."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise UsageError("the SMTP URL has no valid host and port") from None
+        if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+            raise UsageError("the SMTP URL must be smtp://, smtp+starttls:// or smtps://, then host and port")
+        user, password = (
+            None if text is None else unquote(text) for text in (parts.username, parts.password)
+        )
+        return cls(parts.hostname, port or DEFAULT_PORTS[parts.scheme], parts.scheme, user, password)
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait for replies, in seconds (RFC 5321 4.5.3.2)."""
+
+    connect_s: float = 60
+    command_s: float = 300
+    text_s: float = 600  # the reply to the final dot: giving up early makes doubles
+
+
+class ServerRefused(DeliveryStopped):
+    """The relay cannot be used: refused, or not to be trusted, at `stage`."""
+
+    def __init__(self, stage: Stage, reply: Reply) -> None:
+        self.stage = stage
+        self.reply = reply
+        super().__init__(f"the mail server refused at {stage}: {reply.line}")
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What became of one message."""
+
+    verdict: Verdict
+    stage: Stage
+    reply: Reply
+
+
+class Connection:
+    """One open connection to the relay, for one thread. After a handover with `is_open` False, open another."""
+
+    def __init__(self, settings: SmtpSettings, timeouts: Timeouts | None = None) -> None:
+        """Connects, secures, logs in. Raises ServerRefused; never speaks plain text where TLS was asked for."""
+        self._timeouts = timeouts or Timeouts()
+        self._smtp = _open(settings, self._timeouts)
+        self.is_open = True
+        self.delivered = 0  # messages accepted on this connection
+
+    @property
+    def size_limit_bytes(self) -> int | None:
+        """The largest message the server says it takes (RFC 1870); None: it does not say."""
+        size = self._smtp.esmtp_features.get("size", "").split()
+        return int(size[0]) if size and size[0].isdigit() and int(size[0]) else None
+
+    def hand_over(self, mail: Mail, envelope_id: str) -> Handover:
+        """Sends one message to its one recipient. `envelope_id`: names the delivery in delivery reports (RFC 3461)."""
+        refusal = self._check(mail)
+        if refusal is not None:
+            return refusal
+        try:
+            return self._transact(mail, envelope_id)
+        except (OSError, smtplib.SMTPException) as error:
+            self.abort()
+            return Handover(
+                Verdict.LOST, Stage.MAIL, Reply(0, f"connection lost before the text: {_name(error)}")
+            )
+
+    def close(self) -> None:
+        """Says goodbye, without waiting long."""
+        if self.is_open and self._smtp.sock is not None:
+            with suppress(OSError, smtplib.SMTPException):
+                self._smtp.sock.settimeout(5)
+                self._smtp.docmd("QUIT")
+        self.abort()
+
+    def abort(self) -> None:
+        """Cuts the connection; a thread that waits for a reply on it gets an error at once."""
+        self.is_open = False
+        sock = self._smtp.sock
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            self._smtp.close()
+
+    # ---- one transaction -------------------------------------------------------------------------------------------
+
+    def _check(self, mail: Mail) -> Handover | None:
+        """What must not or cannot be sent on this connection."""
+        if BARE_LINE_END.search(mail.data) or not mail.data.endswith(b"\r\n"):
+            raise ValueError("a message must have CRLF line ends and nothing else of the kind")
+        for address in (mail.sender, mail.recipient):
+            if not PLAIN_ADDRESS.fullmatch(address) or len(address.encode()) > 254:
+                return Handover(Verdict.REFUSED, Stage.RCPT, Reply(0, "not an address that can be mailed"))
+        if not mail.recipient.isascii() and not self._smtp.has_extn("smtputf8"):
+            return Handover(Verdict.UNREACHABLE, Stage.RCPT, Reply(0, "the mail server lacks SMTPUTF8"))
+        limit = self.size_limit_bytes
+        if limit is not None and len(mail.data) > limit:
+            return Handover(
+                Verdict.TOO_BIG, Stage.MAIL, Reply(0, f"the mail server takes {limit} bytes at most")
+            )
+        return None
+
+    def _transact(self, mail: Mail, envelope_id: str) -> Handover:
+        self._set_timeout(self._timeouts.command_s)
+        commands = [
+            (Stage.MAIL, f"MAIL FROM:<{mail.sender}>{self._mail_parameters(mail, envelope_id)}"),
+            (Stage.RCPT, f"RCPT TO:<{mail.recipient}>{self._rcpt_parameters(mail)}"),
+            (Stage.DATA, "DATA"),
+        ]
+        refused = self._pipelined(commands) if self._smtp.has_extn("pipelining") else self._stepwise(commands)
+        return refused or self._send_text(mail.data)
+
+    def _stepwise(self, commands: list[tuple[Stage, str]]) -> Handover | None:
+        """One command, one reply; None: the server waits for the text."""
+        for stage, command in commands:
+            self._send(command)
+            reply = self._reply()
+            if not _goes_on(stage, reply):
+                return self._refused(stage, reply, reset=stage is not Stage.MAIL)
+        return None
+
+    def _pipelined(self, commands: list[tuple[Stage, str]]) -> Handover | None:
+        """All three in one packet (RFC 2920): saves two round trips a message."""
+        self._send("\r\n".join(command for _, command in commands))
+        first: tuple[Stage, Reply] | None = None
+        for stage, _ in commands:
+            reply = self._reply()
+            if first is None and not _goes_on(stage, reply):
+                first = stage, reply
+            if reply.code == 421:
+                break
+        if first is None:
+            return None
+        if reply.code == 354:  # it took DATA without a recipient: end the empty text, which goes nowhere
+            self._send(".")
+            self._reply()
+        return self._refused(*first, reset=False)
+
+    def _refused(self, stage: Stage, reply: Reply, *, reset: bool) -> Handover:
+        verdict = judge(stage, reply)
+        if verdict is Verdict.ACCEPTED:  # 2xx where 354 was due
+            verdict = Verdict.LOST
+        if verdict in (Verdict.CLOSING, Verdict.LOST):
+            self.abort()
+        elif reset:
+            self._send("RSET")
+            self._reply()
+        return Handover(verdict, stage, reply)
+
+    def _send_text(self, data: bytes) -> Handover:
+        assert self._smtp.sock is not None
+        # An error here means that the final dot, which goes last, did not get out: nothing is in doubt.
+        self._smtp.sock.sendall(DOT_AT_LINE_START.sub(b"..", data) + b".\r\n")
+        try:
+            self._set_timeout(self._timeouts.text_s)
+            reply = self._reply()
+        except (OSError, smtplib.SMTPException) as error:
+            self.abort()
+            return Handover(Verdict.DOUBT, Stage.TEXT, Reply(0, f"no reply to the text: {_name(error)}"))
+        verdict = judge(Stage.TEXT, reply)
+        if verdict is Verdict.ACCEPTED:
+            self.delivered += 1
+        elif verdict in (Verdict.CLOSING, Verdict.DOUBT):
+            self.abort()
+        return Handover(verdict, Stage.TEXT, reply)
+
+    def _mail_parameters(self, mail: Mail, envelope_id: str) -> str:
+        parameters = ""
+        if self._smtp.has_extn("size"):
+            parameters += f" SIZE={len(mail.data)}"
+        if not mail.data.isascii() and self._smtp.has_extn("8bitmime"):
+            parameters += " BODY=8BITMIME"
+        if not mail.recipient.isascii():
+            parameters += " SMTPUTF8"
+        if self._smtp.has_extn("dsn"):
+            parameters += f" RET=HDRS ENVID={_xtext(envelope_id)[:100]}"
+        return parameters
+
+    def _rcpt_parameters(self, mail: Mail) -> str:
+        if not self._smtp.has_extn("dsn"):
+            return ""
+        kind = "rfc822" if mail.recipient.isascii() else "utf-8"  # RFC 6533 3
+        address = _xtext(mail.recipient) if mail.recipient.isascii() else mail.recipient
+        return f" NOTIFY=FAILURE ORCPT={kind};{address}"
+
+    # ---- lines ---------------------------------------------------------------------------------------------------
+
+    def _send(self, command: str) -> None:
+        assert self._smtp.sock is not None
+        self._smtp.sock.sendall(command.encode() + b"\r\n")
+
+    def _reply(self) -> Reply:
+        code, text = self._smtp.getreply()
+        return Reply(max(code, 0), text.decode(errors="replace"))
+
+    def _set_timeout(self, seconds: float) -> None:
+        assert self._smtp.sock is not None
+        self._smtp.sock.settimeout(seconds)
+
+
+# ---- opening -----------------------------------------------------------------------------------------------------
+
+
+def _open(settings: SmtpSettings, timeouts: Timeouts) -> smtplib.SMTP:
+    stage = Stage.CONNECT
+    smtp: smtplib.SMTP | None = None
+    try:
+        smtp = _connect(settings, timeouts)
+        assert smtp.sock is not None
+        smtp.sock.settimeout(timeouts.command_s)
+        stage = Stage.EHLO
+        _require(stage, smtp.ehlo())
+        if settings.scheme == "smtp+starttls":
+            stage = Stage.TLS
+            _require(stage, smtp.starttls(context=_tls()))
+            stage = Stage.EHLO
+            _require(stage, smtp.ehlo())
+        if settings.user is not None:
+            stage = Stage.AUTH
+            smtp.login(settings.user, settings.password or "")
+        smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except (OSError, ValueError, smtplib.SMTPException, ServerRefused) as error:
+        if smtp is not None:
+            smtp.close()
+        raise ServerRefused(_stage_of(error, stage), _reply_of(error, settings)) from error
+    return smtp
+
+
+def _connect(settings: SmtpSettings, timeouts: Timeouts) -> smtplib.SMTP:
+    if settings.scheme == "smtps":
+        return smtplib.SMTP_SSL(
+            settings.host, settings.port, _own_name(), timeout=timeouts.connect_s, context=_tls()
+        )
+    return smtplib.SMTP(settings.host, settings.port, _own_name(), timeout=timeouts.connect_s)
+
+
+def _require(stage: Stage, answer: tuple[int, bytes]) -> None:
+    code, text = answer
+    if code // 100 != 2:
+        raise ServerRefused(stage, Reply(max(code, 0), text.decode(errors="replace")))
+
+
+def _stage_of(error: Exception, stage: Stage) -> Stage:
+    if isinstance(error, ssl.SSLError):
+        return Stage.TLS
+    return error.stage if isinstance(error, ServerRefused) else stage
+
+
+def _reply_of(error: Exception, settings: SmtpSettings) -> Reply:
+    where = f"{settings.host}:{settings.port}"
+    if isinstance(error, ServerRefused):
+        return error.reply
+    if isinstance(error, smtplib.SMTPResponseException):
+        text = (
+            error.smtp_error.decode(errors="replace")
+            if isinstance(error.smtp_error, bytes)
+            else error.smtp_error
+        )
+        return Reply(max(error.smtp_code, 0), str(text))
+    if isinstance(error, UnicodeError):  # its text would show the password
+        return Reply(0, "user or password hold characters that AUTH cannot carry")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Reply(0, f"{where}: its certificate is not valid: {error.verify_message}")
+    return Reply(0, f"{where}: {_name(error)}")
+
+
+def _tls() -> ssl.SSLContext:
+    """Verifies certificate and name; OpenSSL honours SSL_CERT_FILE here."""
+    return ssl.create_default_context()
+
+
+@cache
+def _own_name() -> str:
+    """What EHLO says: this host's full name, else its address as a literal (RFC 5321 4.1.4)."""
+    name = socket.getfqdn()
+    if "." in name and re.fullmatch(r"[A-Za-z0-9.-]+", name) and not name.startswith("localhost"):
+        return name
+    try:
+        return f"[{socket.gethostbyname(socket.gethostname())}]"
+    except OSError:
+        return "[127.0.0.1]"
+
+
+def _goes_on(stage: Stage, reply: Reply) -> bool:
+    return reply.code == 354 if stage is Stage.DATA else reply.code // 100 == 2
+
+
+def _xtext(text: str) -> str:
+    """RFC 3461 4: printable ASCII but for + and =, the rest as +XX."""
+    return "".join(c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in text)
+
+
+def _name(error: Exception) -> str:
+    return f"{error}".strip() or type(error).__name__

@@ -1,0 +1,447 @@
+"""The ledger in the database: how each slot ended, who was sent what, and every mail on its way out.
+
+States and their meaning stand in CONTRACT.md. An entry has an owner exactly while a delivery pass holds it: `sending`
+before the server heard of it, `in_doubt` from the moment before MAIL until the reply is recorded. `now` is the time that
+is decided and recorded, which --now may move; leases count on `real_now`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TypeVar
+
+from digestbot.model import (
+    COUNTS_AS_SENT,
+    FINAL_STATES,
+    Cause,
+    Digest,
+    EntryId,
+    EntryKind,
+    EntryState,
+    OutboxEntry,
+    Outcome,
+    PaperId,
+    SlotOutcome,
+    SlotRecord,
+    SubscriberId,
+)
+from digestbot.storage.database import (
+    Database,
+    Row,
+    Value,
+    from_epoch,
+    placeholders,
+    take_ids,
+    to_epoch,
+)
+from digestbot.storage.packing import pack_papers, to_json, unpack_digest
+
+T = TypeVar("T")
+
+LEASE = timedelta(seconds=60)
+RETRIED_FOR = timedelta(hours=24)  # a digest of yesterday helps nobody
+OTHER_KINDS_WAIT = timedelta(days=5)  # RFC 5321, 4.5.4.1: give up after 4 to 5 days
+BLOCK = 500  # rows or ids in one statement
+_FOREVER = 2**62
+
+# An unowned entry in one of these states is tried again once its next attempt is due.
+_WAITING = "state IN ('queued', 'deferred', 'in_doubt') AND owner IS NULL"
+
+# Who may still be mailed: part of the statement that marks an entry in doubt, so that nobody is mailed who left before.
+_MAY_BE_MAILED = """(kind = 'operator' OR EXISTS (
+    SELECT 1 FROM subscribers s WHERE s.id = outbox.subscriber_id AND s.status <> 'suppressed'
+    AND (outbox.kind NOT IN ('digest', 'welcome') OR s.status = 'confirmed')
+    AND NOT EXISTS (SELECT 1 FROM suppressions p WHERE p.email_key = s.email_key)))"""
+
+_ENTRY = """SELECT o.id, o.kind, o.state, s.email, o.subscriber_id, o.slot, o.message_id, o.composed_at, o.papers,
+    o.payload, o.due_at, o.attempts, o.next_attempt_at, o.reply
+    FROM outbox o LEFT JOIN subscribers s ON s.id = o.subscriber_id"""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedDigest:
+    """A digest as composed, with what its mail will be known by."""
+
+    digest: Digest
+    message_id: str  # with angle brackets
+    due_at: datetime  # the due instant of the slot
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A mail of another kind than digest; `payload["to"]`, if any, is its recipient, not the subscriber's address."""
+
+    kind: EntryKind
+    message_id: str
+    composed_at: datetime
+    payload: dict[str, str]
+    subscriber_id: SubscriberId | None = None  # None: to the operator, who needs `payload["to"]`
+
+
+class OutboxStore:
+    """Slots, outbox and bounces. Every method is atomic; within a caller's transaction it joins that."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    # ---- composing -----------------------------------------------------------------------------------------------
+
+    def store_decisions(self, records: Sequence[SlotRecord], digests: Sequence[QueuedDigest]) -> int:
+        """Stores how slots ended, and the digests among them; returns how many digests were queued.
+
+        A slot that has ended before keeps its first end, and its digest is not stored again: calling it twice is
+        harmless. `records` are those of the slots without a digest; those of the digests follow from them.
+        """
+        composed = [
+            SlotRecord(d.digest.subscriber_id, d.digest.slot, SlotOutcome.COMPOSED, d.digest.composed_at)
+            for d in digests
+        ]
+        with self.db.transaction():
+            self.record_slots(records)
+            fresh = self.record_slots(composed)
+            kept = [d for d in digests if (d.digest.subscriber_id, d.digest.slot) in fresh]
+            ids = take_ids(self.db, "outbox", len(kept)) if kept else range(0)
+            self.db.execute_many(
+                "INSERT INTO outbox (id, kind, subscriber_id, slot, state, message_id, composed_at, due_at, papers)"
+                " VALUES (?, 'digest', ?, ?, 'queued', ?, ?, ?, ?)",
+                [
+                    (
+                        entry_id,
+                        d.digest.subscriber_id,
+                        d.digest.slot.isoformat(),
+                        d.message_id,
+                        to_epoch(d.digest.composed_at),
+                        to_epoch(d.due_at),
+                        pack_papers(d.digest),
+                    )
+                    for entry_id, d in zip(ids, kept, strict=True)
+                ],
+            )
+        return len(kept)
+
+    def record_slots(self, records: Sequence[SlotRecord]) -> set[tuple[SubscriberId, date]]:
+        """Records how slots ended, each once for ever; returns those that had not ended before."""
+        fresh: set[tuple[SubscriberId, date]] = set()
+        with self.db.transaction():
+            for block in _blocks(records):
+                values: list[Value] = []
+                for r in block:
+                    values += (
+                        r.subscriber_id,
+                        r.slot.isoformat(),
+                        r.outcome,
+                        to_epoch(r.at),
+                        r.cause,
+                        r.best_score,
+                    )
+                for row in self.db.rows(
+                    "INSERT INTO slots (subscriber_id, slot, outcome, at, cause, best_score) VALUES "
+                    + ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(block))
+                    + " ON CONFLICT (subscriber_id, slot) DO NOTHING RETURNING subscriber_id, slot",
+                    values,
+                ):
+                    fresh.add((SubscriberId(_int(row[0])), date.fromisoformat(_text(row[1]))))
+        return fresh
+
+    def find_slot(self, subscriber_id: SubscriberId, slot: date) -> SlotRecord | None:
+        row = self.db.row(
+            "SELECT outcome, at, cause, best_score FROM slots WHERE subscriber_id = ? AND slot = ?",
+            (subscriber_id, slot.isoformat()),
+        )
+        return None if row is None else _slot_record(subscriber_id, slot, row)
+
+    def sent_papers(
+        self, subscriber_ids: Sequence[SubscriberId], since_slot: date
+    ) -> dict[SubscriberId, set[PaperId]]:
+        """What counts as sent to each of them in slots from `since_slot` on; ids as stored, merges not resolved."""
+        sent: dict[SubscriberId, set[PaperId]] = {subscriber_id: set() for subscriber_id in subscriber_ids}
+        for block in _blocks(subscriber_ids):
+            for subscriber_id, papers in self.db.rows(
+                f"SELECT subscriber_id, papers FROM outbox WHERE subscriber_id IN ({placeholders(len(block))})"
+                f" AND slot >= ? AND state IN ({placeholders(len(COUNTS_AS_SENT))})",
+                (*block, since_slot.isoformat(), *COUNTS_AS_SENT),
+            ):
+                rows = json.loads(_text(papers))["papers"]
+                sent[SubscriberId(_int(subscriber_id))].update(row[0] for row in rows)
+        return sent
+
+    def find_digest(self, subscriber_id: SubscriberId, slot: date) -> tuple[Digest, EntryState] | None:
+        row = self.db.row(
+            "SELECT composed_at, papers, state FROM outbox WHERE subscriber_id = ? AND slot = ?",
+            (subscriber_id, slot.isoformat()),
+        )
+        if row is None:
+            return None
+        return unpack_digest(subscriber_id, slot, row[0], _text(row[1])), EntryState(_text(row[2]))
+
+    def queue(self, notice: Notice) -> EntryId:
+        """Queues a mail of another kind than digest, due at once."""
+        with self.db.transaction():
+            entry_id = EntryId(take_ids(self.db, "outbox", 1)[0])
+            at = to_epoch(notice.composed_at)
+            self.db.execute(
+                "INSERT INTO outbox (id, kind, subscriber_id, state, message_id, composed_at, due_at, payload)"
+                " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?)",
+                (
+                    entry_id,
+                    notice.kind,
+                    notice.subscriber_id,
+                    notice.message_id,
+                    at,
+                    at,
+                    to_json(notice.payload),
+                ),
+            )
+        return entry_id
+
+    # ---- delivering ----------------------------------------------------------------------------------------------
+
+    def count_due(self, now: datetime) -> int:
+        """How many entries a pass at this instant would try."""
+        row = self.db.row(
+            f"SELECT COUNT(*) FROM outbox WHERE {_WAITING} AND COALESCE(next_attempt_at, 0) <= ?",
+            (to_epoch(now),),
+        )
+        return _int(row[0]) if row else 0
+
+    def claim(self, now: datetime, owner: str, limit: int, *, real_now: datetime) -> list[OutboxEntry]:
+        """Takes at most `limit` due entries for `owner` until the lease ends, oldest due first; it is on disk then."""
+        with self.db.transaction():
+            rows = self.db.rows(
+                "UPDATE outbox SET state = 'sending', owner = ?, lease_until = ? WHERE id IN ("
+                f" SELECT id FROM outbox WHERE {_WAITING} AND COALESCE(next_attempt_at, 0) <= ?"
+                f" ORDER BY due_at, id LIMIT ? {self.db.skip_locked()}) RETURNING id",
+                (owner, to_epoch(real_now + LEASE), to_epoch(now), limit),
+            )
+            return self._entries([_int(row[0]) for row in rows])
+
+    def renew(self, owner: str, *, real_now: datetime) -> None:
+        """Moves the end of all leases of a living owner."""
+        with self.db.transaction(durable=False):
+            self.db.execute(
+                "UPDATE outbox SET lease_until = ? WHERE owner = ?", (to_epoch(real_now + LEASE), owner)
+            )
+
+    def begin_attempt(self, entry: OutboxEntry, owner: str, now: datetime) -> bool:
+        """Marks an entry in doubt, right before MAIL; False: it must not be sent.
+
+        The same statement requires that the owner still holds it and that the subscriber may still be mailed; where
+        they may not the entry ends cancelled.
+        """
+        with self.db.transaction(durable=False):
+            if self.db.execute(
+                "UPDATE outbox SET state = 'in_doubt', attempts = attempts + 1"
+                f" WHERE id = ? AND owner = ? AND state = 'sending' AND {_MAY_BE_MAILED}",
+                (entry.id, owner),
+            ):
+                return True
+            self.db.execute(
+                "UPDATE outbox SET state = 'cancelled', owner = NULL, lease_until = NULL, finished_at = ?,"
+                " reply = 'the recipient is not to be mailed any more' WHERE id = ? AND owner = ? AND state = 'sending'",
+                (to_epoch(now), entry.id, owner),
+            )
+            return False
+
+    def record(self, entry: OutboxEntry, outcome: Outcome, now: datetime) -> None:
+        """Records what an attempt came to, right after the reply, and frees the entry."""
+        finished = to_epoch(now) if outcome.state in FINAL_STATES else None
+        again = None if outcome.next_attempt_at is None else to_epoch(outcome.next_attempt_at)
+        with self.db.transaction(durable=False):
+            self.db.execute(
+                "UPDATE outbox SET state = ?, reply = ?, next_attempt_at = ?, finished_at = ?, owner = NULL,"
+                " lease_until = NULL WHERE id = ? AND state IN ('sending', 'in_doubt')",
+                (outcome.state, outcome.reply, again, finished, entry.id),
+            )
+
+    def hand_back(self, entry_id: EntryId, owner: str) -> None:
+        """Undoes `begin_attempt` for an entry that the server heard nothing of: it waits as before."""
+        with self.db.transaction(durable=False):
+            self.db.execute(
+                "UPDATE outbox SET attempts = attempts - 1, owner = NULL, lease_until = NULL,"
+                " state = CASE WHEN attempts > 1 THEN 'deferred' ELSE 'queued' END"
+                " WHERE id = ? AND owner = ? AND state = 'in_doubt'",
+                (entry_id, owner),
+            )
+
+    def release_claims(self, owner: str) -> None:
+        """What an owner claimed and did not try waits again as before."""
+        with self.db.transaction(durable=False):
+            self._free_sending(owner, _FOREVER)
+
+    def owners(self) -> list[str]:
+        """Who holds entries, living or dead."""
+        return [
+            _text(row[0]) for row in self.db.rows("SELECT DISTINCT owner FROM outbox WHERE owner IS NOT NULL")
+        ]
+
+    def take_over(
+        self, owner: str, *, resend: bool, all_doubtful: bool = False, leased_until: datetime | None = None
+    ) -> list[EntryId]:
+        """Frees what a dead owner held; returns the entries that were in doubt.
+
+        `sending` waits again as before; `in_doubt` is queued again with `resend`, else held for the operator.
+        `all_doubtful`: after a power cut, which loses marks, all that was claimed is in doubt. `leased_until`: frees only
+        what has no longer lease than that; None: whatever the lease.
+        """
+        state = EntryState.QUEUED if resend else EntryState.HELD
+        lease = _FOREVER if leased_until is None else to_epoch(leased_until)
+        with self.db.transaction():
+            if not all_doubtful:
+                self._free_sending(owner, lease)
+            rows = self.db.rows(
+                "UPDATE outbox SET state = ?, owner = NULL, lease_until = NULL, reply = 'in doubt: the sender died'"
+                " WHERE owner = ? AND lease_until <= ? RETURNING id",
+                (state, owner, lease),
+            )
+        return [EntryId(_int(row[0])) for row in rows]
+
+    def expire(self, now: datetime, max_lateness: timedelta) -> Counter[EntryState]:
+        """Ends what waited too long: never tried `cancelled`, else `failed`; returns how many of each.
+
+        A digest is late `max_lateness` after its due instant, once tried 24 h after it; other kinds wait five days.
+        """
+        ended: Counter[EntryState] = Counter()
+        rules = (
+            ("attempts = 0 AND kind = 'digest'", max_lateness, EntryState.CANCELLED),
+            ("attempts > 0 AND kind = 'digest'", RETRIED_FOR, EntryState.FAILED),
+            ("attempts = 0 AND kind <> 'digest'", OTHER_KINDS_WAIT, EntryState.CANCELLED),
+            ("attempts > 0 AND kind <> 'digest'", OTHER_KINDS_WAIT, EntryState.FAILED),
+        )
+        with self.db.transaction():
+            for condition, wait, state in rules:
+                ended[state] += self.db.execute(
+                    f"UPDATE outbox SET state = ?, finished_at = ?, reply = COALESCE(reply, 'too late')"
+                    f" WHERE {_WAITING} AND {condition} AND due_at < ?",
+                    (state, to_epoch(now), to_epoch(now - wait)),
+                )
+        return +ended
+
+    # ---- the operator --------------------------------------------------------------------------------------------
+
+    def counts(self) -> dict[EntryState, int]:
+        """All entries by state."""
+        rows = self.db.rows("SELECT state, COUNT(*) FROM outbox GROUP BY state")
+        found = {EntryState(_text(state)): _int(count) for state, count in rows}
+        return {state: found.get(state, 0) for state in EntryState}
+
+    def list_entries(self, states: Iterable[EntryState] = (), *, limit: int = 1000) -> list[OutboxEntry]:
+        """The entries in these states (none: all that are not final), oldest due first."""
+        wanted = tuple(states) or tuple(state for state in EntryState if state not in FINAL_STATES)
+        rows = self.db.rows(
+            f"{_ENTRY} WHERE o.state IN ({placeholders(len(wanted))}) ORDER BY o.due_at, o.id LIMIT ?",
+            (*wanted, limit),
+        )
+        return [_entry(row) for row in rows]
+
+    def find_entry(self, entry_id: EntryId) -> OutboxEntry | None:
+        found = self._entries([entry_id])
+        return found[0] if found else None
+
+    def release(self, entry_id: EntryId) -> bool:
+        """Sends a held entry again in the next pass, whatever time it is; False: it is not held."""
+        with self.db.transaction():
+            return bool(
+                self.db.execute(
+                    "UPDATE outbox SET state = 'queued', next_attempt_at = NULL WHERE id = ? AND state = 'held'",
+                    (entry_id,),
+                )
+            )
+
+    def drop(self, entry_id: EntryId, now: datetime) -> bool:
+        """Ends an entry that no pass holds as cancelled; False: it has ended or is being sent."""
+        with self.db.transaction():
+            return bool(
+                self.db.execute(
+                    "UPDATE outbox SET state = 'cancelled', finished_at = ?, reply = 'dropped by the operator'"
+                    f" WHERE id = ? AND (state = 'held' OR {_WAITING})",
+                    (to_epoch(now), entry_id),
+                )
+            )
+
+    # ---- parts ---------------------------------------------------------------------------------------------------
+
+    def _entries(self, ids: Sequence[int]) -> list[OutboxEntry]:
+        found: list[OutboxEntry] = []
+        for block in _blocks(ids):
+            rows = self.db.rows(f"{_ENTRY} WHERE o.id IN ({placeholders(len(block))})", block)
+            found += map(_entry, rows)
+        return sorted(found, key=lambda entry: (entry.due_at, entry.id))
+
+    def _free_sending(self, owner: str, lease: int) -> None:
+        self.db.execute(
+            "UPDATE outbox SET state = CASE WHEN attempts > 0 THEN 'deferred' ELSE 'queued' END, owner = NULL,"
+            " lease_until = NULL WHERE owner = ? AND state = 'sending' AND lease_until <= ?",
+            (owner, lease),
+        )
+
+
+# ---- rows -------------------------------------------------------------------------------------------------------
+
+
+def _entry(row: Row) -> OutboxEntry:
+    (
+        entry_id,
+        kind,
+        state,
+        email,
+        subscriber,
+        slot,
+        message_id,
+        composed,
+        papers,
+        payload,
+        due,
+        attempts,
+        again,
+        reply,
+    ) = row
+    subscriber_id = None if subscriber is None else SubscriberId(_int(subscriber))
+    values: dict[str, str] = {} if payload is None else json.loads(_text(payload))
+    digest = None
+    if papers is not None and subscriber_id is not None:
+        digest = unpack_digest(subscriber_id, date.fromisoformat(_text(slot)), composed, _text(papers))
+    return OutboxEntry(
+        id=EntryId(_int(entry_id)),
+        kind=EntryKind(_text(kind)),
+        state=EntryState(_text(state)),
+        recipient=values.get("to") or ("" if email is None else _text(email)),
+        subscriber_id=subscriber_id,
+        message_id=_text(message_id),
+        composed_at=from_epoch(composed),
+        digest=digest,
+        payload=values,
+        due_at=from_epoch(due),
+        attempts=_int(attempts),
+        next_attempt_at=None if again is None else from_epoch(again),
+        last_reply=None if reply is None else _text(reply),
+    )
+
+
+def _slot_record(subscriber_id: SubscriberId, slot: date, row: Row) -> SlotRecord:
+    outcome, at, cause, best = row
+    return SlotRecord(
+        subscriber_id,
+        slot,
+        SlotOutcome(_text(outcome)),
+        from_epoch(at),
+        None if cause is None else Cause(_text(cause)),
+        None if best is None else float(best),
+    )
+
+
+def _blocks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (values[start : start + BLOCK] for start in range(0, len(values), BLOCK))
+
+
+def _int(value: Value) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _text(value: Value) -> str:
+    assert isinstance(value, str)
+    return value
