@@ -1,0 +1,102 @@
+"""Drops: files with papers, in every format people have. `read_drop` finds the format from the content.
+
+A format is a module with `recognises(head) -> bool` and `read(source, received) -> Iterator[PaperRecord | Rejection]`;
+docs/formats.md says how to add one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from digestbot.drops import jsonlines, pages
+from digestbot.drops.source import Source, decode_head
+from digestbot.errors import DropError
+from digestbot.model import PaperRecord, Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a format is called in reports, told from others, and read."""
+
+    name: str
+    recognises: Callable[[str], bool]
+    read: Callable[[Source, date], Iterator[PaperRecord | Rejection]]
+
+
+FORMATS = (  # in the order of asking: the surest signs first
+    Format(jsonlines.NAME, jsonlines.recognises, jsonlines.read),
+    Format(pages.DENSE, pages.recognises_dense, pages.read),
+    Format(pages.SPACED, pages.recognises_spaced, pages.read),
+)
+
+# Formats that list what is new today; the others are collections of any size.
+DAILY = frozenset({pages.DENSE, pages.SPACED})
+PAGES = frozenset({pages.DENSE, pages.SPACED})
+
+
+class DropReading:
+    """One drop being read. Iterate once: papers and rejections in the order of the file, streaming where the
+    format allows it. Raises DropError if nothing came before the trouble, else reports it as the last rejection."""
+
+    def __init__(self, source: Source, form: Format, received: date) -> None:
+        self._source = source
+        self._form = form
+        self._received = received
+        self.sha256 = ""  # of the file's bytes, once the iteration has ended
+
+    @property
+    def format(self) -> str:
+        return self._form.name
+
+    @property
+    def size(self) -> int:
+        """Of the file in bytes."""
+        return self._source.size
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file read so far."""
+        return self._source.position
+
+    def __iter__(self) -> Iterator[PaperRecord | Rejection]:
+        found = False
+        with self._source:
+            try:
+                for item in self._form.read(self._source, self._received):
+                    found = found or isinstance(item, PaperRecord)
+                    yield item
+            except DropError as error:
+                if not found:
+                    raise
+                yield Rejection(str(error))
+            self.sha256 = self._source.sha256()
+
+
+def read_drop(path: Path, *, received: date) -> DropReading:
+    """Opens a drop and recognises its format; `received` is the day that dates without a year are seen from.
+
+    Raises DropError for what cannot be opened, is empty, is binary or is of no known format.
+    """
+    source = Source(path)
+    try:
+        return DropReading(source, recognise(source.head), received)
+    except DropError:
+        source.close()
+        raise
+
+
+def recognise(head: bytes) -> Format:
+    """The format of a file that begins so (its first 64 KiB); raises DropError."""
+    text = decode_head(head)
+    if not text.strip("\x00 \t\r\n\v\f\x1a"):
+        raise DropError("the file is empty" if not head.strip() else "the file holds nothing but zeros")
+    odd = sum(text.count(character) for character in map(chr, (*range(9), *range(14, 27), *range(28, 32))))
+    if odd > len(text) / 200:
+        raise DropError("a binary file, no text")
+    for form in FORMATS:
+        if form.recognises(text):
+            return form
+    raise DropError("no format that digestbot knows")

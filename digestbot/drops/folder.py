@@ -1,0 +1,141 @@
+"""The drop folder: what waits in `incoming`, and where it goes once it is read.
+
+`incoming` is read by one process at a time (a lock on the folder itself). A file is moved after its papers are
+committed, so a crash in between leaves it to be read again, with everything known.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from digestbot.errors import DigestbotError
+
+SETTLE_S = 1.0
+_MAX_NAME_BYTES = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Names in `incoming` that can be read now, and those whose size or time still changes."""
+
+    settled: tuple[Path, ...] = ()
+    growing: tuple[Path, ...] = ()
+
+
+class DropFolder:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.incoming = path / "incoming"
+        self.done = path / "done"
+        self.rejected = path / "rejected"
+        self.held = path / "held"
+
+    def make(self) -> None:
+        """Makes the folders where they are missing."""
+        for folder in (self.incoming, self.done, self.rejected, self.held):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Holds `incoming` for one process; waits for another to finish."""
+        descriptor = os.open(self.incoming, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def look(self) -> Waiting:
+        """Looks twice, a second of real time apart, where anything waits. Oldest first."""
+        first = self._look()
+        if not first:
+            return Waiting()
+        time.sleep(SETTLE_S)
+        second = self._look()
+        names = sorted(second, key=lambda name: (second[name][1], name))
+        settled = tuple(self.incoming / name for name in names if first.get(name) == second[name])
+        growing = tuple(self.incoming / name for name in names if first.get(name) != second[name])
+        return Waiting(settled, growing)
+
+    def _look(self) -> dict[str, tuple[int, int]]:
+        """Size and time of change (ns) of everything to be read."""
+        try:
+            with os.scandir(self.incoming) as entries:
+                names = [entry.name for entry in entries if is_drop_name(entry.name)]
+        except FileNotFoundError:
+            return {}
+        found = {}
+        for name in names:
+            try:
+                status = os.lstat(self.incoming / name)
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                found[name] = (status.st_size, status.st_mtime_ns)
+        return found
+
+    def move(self, path: Path, to: Path, *, report: Mapping[str, object] | None = None) -> Path:
+        """Moves a file into one of the folders, beside a report where given, and never over another file."""
+        try:
+            to.mkdir(parents=True, exist_ok=True)
+            target = _free_name(to, path.name, with_report=report is not None)
+            os.replace(path, target)
+            if report is not None:
+                text = json.dumps(report, ensure_ascii=False, indent=1)
+                _report_path(target).write_text(text + "\n", encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise DigestbotError(
+                f"{path}: is read, but cannot be moved to {to}: {error.strerror}; mend the folder's rights"
+            ) from error
+        return target
+
+
+def is_drop_name(name: str) -> bool:
+    """Whether a name is meant to be read; others are hidden or still being written."""
+    return not name.startswith(".") and not name.endswith((".part", ".tmp"))
+
+
+def shown(name: str | Path) -> str:
+    """A name as text that can be stored and shown, whatever bytes it has."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def _report_path(target: Path) -> Path:
+    return target.with_name(target.name + ".report.json")
+
+
+def _free_name(folder: Path, name: str, *, with_report: bool) -> Path:
+    """Claims a name that nothing in the folder has, by making it; `drop.txt` becomes `drop-2.txt` if need be."""
+    stem, dot, suffix = name.partition(".") if not name.startswith(".") else (name, "", "")
+    stem = _cut(stem, _MAX_NAME_BYTES - len(os.fsencode(dot + suffix)) - 20)
+    for number in range(1, 1_000_000):
+        target = folder / (f"{stem}-{number}{dot}{suffix}" if number > 1 else f"{stem}{dot}{suffix}")
+        try:
+            claims = [target, _report_path(target)] if with_report else [target]
+            for made, claim in enumerate(claims):
+                try:
+                    os.close(os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
+                except FileExistsError:
+                    for other in claims[:made]:
+                        other.unlink()
+                    raise
+        except FileExistsError:
+            continue
+        return target
+    raise FileExistsError(0, "no free name is left")
+
+
+def _cut(stem: str, length: int) -> str:
+    """At most so many bytes of the name, whole characters."""
+    while len(os.fsencode(stem)) > max(length, 1):
+        stem = stem[:-1]
+    return stem

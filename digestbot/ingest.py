@@ -1,0 +1,220 @@
+"""From drops to the catalogue: read, recognise, take what is new, and say what became of every entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+
+from digestbot.catalogue import Effect, Seen
+from digestbot.drops import DAILY, PAGES, DropReading, read_drop
+from digestbot.drops.folder import DropFolder, shown
+from digestbot.errors import DropError
+from digestbot.model import DropId, DropReport, PaperId, PaperRecord, Rejection
+from digestbot.storage.papers import PaperStore
+
+BATCH = 500  # entries decided and written at once
+MAX_REJECTIONS = 100_000  # a drop with more is read no further
+HOLD_FACTOR = 5  # times the usual number of papers
+HOLD_FROM_DROP = 5  # what is usual takes some drops to know
+USUAL_DROPS = 10
+
+Progress = Callable[[Path, int, int], None]  # the drop, bytes read, bytes altogether
+
+
+@dataclass(frozen=True, slots=True)
+class IngestPass:
+    """What one look into the drop folder came to. growing: names that are still being written and were left."""
+
+    reports: tuple[DropReport, ...] = ()
+    growing: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What became of the entries so far."""
+
+    effects: dict[Effect, int] = field(default_factory=lambda: dict.fromkeys(Effect, 0))
+    rejected: list[Rejection] = field(default_factory=list)
+    papers: dict[PaperId, None] = field(default_factory=dict)
+
+    def report(self, path: str, form: str | None, held: str | None = None) -> DropReport:
+        return DropReport(
+            path,
+            form,
+            new=self.effects[Effect.NEW],
+            known=self.effects[Effect.KNOWN],
+            updated=self.effects[Effect.UPDATED],
+            rejected=tuple(self.rejected),
+            held=held,
+        )
+
+
+def ingest_file(
+    papers: PaperStore, path: Path, *, now: datetime, backfill: bool = False, progress: Progress | None = None
+) -> DropReport:
+    """Takes one drop, which stays where it is, wholly or not at all (one transaction). Never holds it."""
+    seen = Seen(now, mailable=not backfill)
+    return _ingest(papers, path, Purpose(now, seen, progress=progress))[0]
+
+
+def learn_library(papers: PaperStore, path: Path, now: datetime) -> tuple[list[PaperId], DropReport]:
+    """The papers of a subscriber's library, in its order. Those nobody had before stay unseen by others."""
+    report, found = _ingest(papers, path, Purpose(now, Seen(None, mailable=False), state="library"))
+    return found, report
+
+
+def ingest_waiting(
+    papers: PaperStore,
+    folder: DropFolder,
+    *,
+    now: datetime,
+    progress: Progress | None = None,
+    move: bool = True,
+) -> IngestPass:
+    """Takes every settled drop of `incoming`, each in its own transaction, and moves it where it belongs.
+
+    With move=False nothing on disk changes and no lock is taken; for use in a rehearsal of the storage.
+    """
+    purpose = Purpose(now, Seen(now), careful=True, progress=progress)
+    if not move:
+        waiting = folder.look()
+        reports = [_ingest(papers, path, purpose)[0] for path in waiting.settled]
+        return IngestPass(tuple(reports), tuple(shown(path.name) for path in waiting.growing))
+    folder.make()
+    with folder.reading():
+        waiting = folder.look()
+        reports = []
+        for path in waiting.settled:
+            report, _ = _ingest(papers, path, purpose)
+            _put_away(folder, path, report)
+            reports.append(report)
+    return IngestPass(tuple(reports), tuple(shown(path.name) for path in waiting.growing))
+
+
+def _put_away(folder: DropFolder, path: Path, report: DropReport) -> None:
+    if report.held:
+        folder.move(path, folder.held)
+    elif report.usable:
+        folder.move(path, folder.done)
+    else:
+        folder.move(path, folder.rejected, report=report_json(report))
+
+
+def report_json(report: DropReport) -> dict[str, object]:
+    """A report in the form that `ingest --json` prints and rejected drops have beside them."""
+    packed: dict[str, object] = {
+        "path": report.path,
+        "format": report.format,
+        "new": report.new,
+        "known": report.known,
+        "updated": report.updated,
+        "rejected": [_rejection_json(rejection) for rejection in report.rejected],
+    }
+    return {**packed, "held": report.held} if report.held else packed
+
+
+def _rejection_json(rejection: Rejection) -> dict[str, object]:
+    where = {"line": rejection.line, "entry": rejection.entry}
+    return {**{name: value for name, value in where.items() if value is not None}, "reason": rejection.reason}
+
+
+# ---- one drop ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """Why and when a drop is read. careful: what looks wrong as a whole is held for the operator."""
+
+    now: datetime
+    seen: Seen
+    state: str = "done"
+    careful: bool = False
+    progress: Progress | None = None
+
+
+def _ingest(papers: PaperStore, path: Path, purpose: Purpose) -> tuple[DropReport, list[PaperId]]:
+    """One drop in one transaction; a drop that cannot be read is recorded with the reason."""
+    tally = _Tally()
+    held = form = None
+    sha256 = ""
+    with papers.transaction():
+        drop = papers.begin_drop(shown(path.name), purpose.now, backfill=not purpose.seen.mailable)
+        try:
+            target = path if purpose.careful else path.resolve()
+            reading = read_drop(target, received=purpose.now.date())
+            form = reading.format
+            items = _watched(reading, path, purpose.progress)
+            if purpose.careful and form in DAILY:
+                listed = list(items)
+                held = _suspicion(papers, form, listed)
+                items = iter(() if held else listed)
+            _take(papers, drop, items, purpose.seen, tally)
+            sha256 = reading.sha256
+        except DropError as error:
+            tally.rejected.append(Rejection(str(error)))
+        report = tally.report(shown(path), form, held)
+        if not held and not tally.rejected and not report.usable:
+            tally.rejected.append(Rejection("the file holds no papers"))
+            report = tally.report(shown(path), form)
+        state = "held" if held else purpose.state if report.usable else "rejected"
+        papers.finish_drop(drop, state, report, sha256=sha256)
+    return report, list(tally.papers)
+
+
+def _watched(
+    reading: DropReading, path: Path, progress: Progress | None
+) -> Iterator[PaperRecord | Rejection]:
+    for number, item in enumerate(reading):
+        if progress and number % BATCH == 0:
+            progress(path, reading.position, reading.size)
+        yield item
+    if progress:
+        progress(path, reading.size, reading.size)
+
+
+def _take(
+    papers: PaperStore,
+    drop: DropId,
+    items: Iterable[PaperRecord | Rejection],
+    seen: Seen,
+    tally: _Tally,
+) -> None:
+    batch: list[PaperRecord] = []
+    for item in items:
+        if isinstance(item, Rejection):
+            tally.rejected.append(item)
+            if len(tally.rejected) >= MAX_REJECTIONS:
+                tally.rejected.append(Rejection("too many entries are bad; the rest was not read"))
+                break
+            continue
+        batch.append(item)
+        if len(batch) == BATCH:
+            _take_batch(papers, drop, batch, seen, tally)
+            batch = []
+    _take_batch(papers, drop, batch, seen, tally)
+
+
+def _take_batch(
+    papers: PaperStore, drop: DropId, batch: Sequence[PaperRecord], seen: Seen, tally: _Tally
+) -> None:
+    if batch:
+        effects, ids = papers.add(drop, batch, seen)
+        for effect in effects:
+            tally.effects[effect] += 1
+        tally.papers.update(dict.fromkeys(ids))
+
+
+def _suspicion(papers: PaperStore, form: str, items: Sequence[PaperRecord | Rejection]) -> str | None:
+    """Why a daily drop should wait for the operator; None: nothing is odd about it."""
+    records = [item for item in items if isinstance(item, PaperRecord)]
+    if not records:
+        return None
+    if form in PAGES and median(len(r.title) for r in records) > median(len(r.abstract) for r in records):
+        return "its titles are longer than its abstracts: a line too many or too few, perhaps"
+    sizes = papers.usual_sizes(USUAL_DROPS)
+    if len(sizes) >= HOLD_FROM_DROP - 1 and len(records) > HOLD_FACTOR * median(sizes):
+        return f"{len(records)} papers, where the last {len(sizes)} drops had {median(sizes):g} as a rule"
+    return None

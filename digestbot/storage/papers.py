@@ -1,0 +1,321 @@
+"""Drops, papers and what is known of them. A method is atomic; `transaction()` makes several of them so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar, cast
+
+from digestbot.catalogue import Change, Effect, Known, Seen, Work, aliases_of, bare, decide
+from digestbot.model import DropId, DropReport, Paper, PaperId, PaperRecord, Rejection
+from digestbot.storage.database import (
+    Database,
+    Row,
+    Value,
+    from_epoch,
+    placeholders,
+    take_ids,
+    to_epoch,
+)
+from digestbot.storage.records import (
+    FIELDS,
+    PAPER_COLUMNS,
+    pack_version,
+    read_paper,
+    record_values,
+    to_json,
+    unpack_version,
+    version_key,
+)
+
+_T = TypeVar("_T")
+BLOCK = 1000  # rows read at once; values in one statement
+
+
+@dataclass(frozen=True, slots=True)
+class DropRow:
+    """A drop as recorded. state: reading, done, rejected, held, withdrawn or library."""
+
+    id: DropId
+    state: str
+    received_at: datetime
+    backfill: bool
+    report: DropReport
+
+
+class PaperStore:
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return self._db.transaction()
+
+    # ---- reading papers -----------------------------------------------------------------------------------------
+
+    def candidates(self, since: datetime, until: datetime) -> list[Paper]:
+        """Mailable papers first seen from `since` to `until`, both included, by id."""
+        return self._papers(
+            "WHERE mailable = 1 AND first_seen BETWEEN ? AND ? ORDER BY id",
+            (to_epoch(since), to_epoch(until)),
+        )
+
+    def papers(self, ids: Collection[PaperId]) -> dict[PaperId, Paper]:
+        """Papers by the id asked for; a merged paper's old id finds the one it became. Unknown ids are left out."""
+        living = self.resolve(ids)
+        found = {p.id: p for some in _blocks(sorted(set(living.values()))) for p in self._among(some)}
+        return {asked: found[now] for asked, now in living.items() if now in found}
+
+    def resolve(self, ids: Collection[PaperId]) -> dict[PaperId, PaperId]:
+        """Each id with the id of the paper it is now: itself, or the paper it was merged into."""
+        living = {identifier: identifier for identifier in ids}
+        for some in _blocks(sorted(living)):
+            sql = f"SELECT old_id, paper_id FROM merges WHERE old_id IN ({placeholders(len(some))})"
+            living.update((_id(old), _id(new)) for old, new in self._db.rows(sql, some))
+        return living
+
+    def catalogue(self, *, library: bool = False) -> Iterator[Paper]:
+        """All papers by id, read in blocks; those known only from libraries where `library`."""
+        last = 0
+        seen = "" if library else "AND first_seen IS NOT NULL"
+        while papers := self._papers(f"WHERE id > ? {seen} ORDER BY id LIMIT {BLOCK}", (last,)):
+            yield from papers
+            last = papers[-1].id
+
+    def count(self) -> int:
+        """Papers that a drop had."""
+        row = self._db.row("SELECT COUNT(*) FROM papers WHERE first_seen IS NOT NULL")
+        return cast(int, row[0]) if row else 0
+
+    def newest(self) -> datetime | None:
+        """When a paper was last seen for the first time; None: never."""
+        row = self._db.row("SELECT MAX(first_seen) FROM papers")
+        return from_epoch(row[0]) if row and row[0] is not None else None
+
+    def _among(self, ids: Sequence[Value]) -> list[Paper]:
+        return self._papers(f"WHERE id IN ({placeholders(len(ids))})", ids)
+
+    def _papers(self, clause: str, values: Sequence[Value]) -> list[Paper]:
+        return [
+            read_paper(row) for row in self._db.rows(f"SELECT {PAPER_COLUMNS} FROM papers {clause}", values)
+        ]
+
+    # ---- changing the catalogue ---------------------------------------------------------------------------------
+
+    def add(
+        self, drop: DropId, records: Sequence[PaperRecord], seen: Seen
+    ) -> tuple[list[Effect], list[PaperId]]:
+        """Takes entries of a drop into the catalogue; for each its effect and its paper."""
+        with self._db.transaction():
+            aliases = {alias for record in records for alias in aliases_of(record)}
+            change = decide(self.find_known(aliases), records, seen)
+            ids = self._apply(change)
+            self._add_sightings(drop, records, ids)
+            return list(change.effects), ids
+
+    def find_known(self, aliases: Collection[str]) -> list[Known]:
+        """All papers that have one of the aliases, with everything known of them."""
+        ids: set[Value] = set()
+        for some in _blocks(sorted(aliases)):
+            sql = f"SELECT DISTINCT paper_id FROM aliases WHERE alias IN ({placeholders(len(some))})"
+            ids.update(row[0] for row in self._db.rows(sql, some))
+        return [known for some in _blocks(sorted(cast("set[int]", ids))) for known in self._known(some)]
+
+    def _known(self, ids: Sequence[Value]) -> Iterator[Known]:
+        among = f"WHERE paper_id IN ({placeholders(len(ids))}) ORDER BY paper_id"
+        aliases: dict[Value, list[str]] = {}
+        for paper_id, alias in self._db.rows(f"SELECT paper_id, alias FROM aliases {among}", ids):
+            aliases.setdefault(paper_id, []).append(cast(str, alias))
+        versions: dict[Value, list[str]] = {}
+        for paper_id, packed in self._db.rows(f"SELECT paper_id, record FROM versions {among}, version", ids):
+            versions.setdefault(paper_id, []).append(cast(str, packed))
+        for paper in self._among(ids):
+            base = bare(paper.record)
+            said = tuple(unpack_version(packed, base) for packed in versions.get(paper.id, ()))
+            yield Known(paper, frozenset(aliases.get(paper.id, ())), said)
+
+    def _apply(self, change: Change) -> list[PaperId]:
+        """Writes what a batch changes; returns the paper of each entry."""
+        new = [work for work in change.works if not work.was]
+        ids = {
+            id(work): PaperId(n) for work, n in zip(new, take_ids(self._db, "papers", len(new)), strict=True)
+        }
+        self._db.execute_many(
+            f"INSERT INTO papers ({PAPER_COLUMNS}) VALUES ({placeholders(len(FIELDS) + 4)})",
+            [(ids[id(work)], *record_values(work.record), *_circumstances(work), 0) for work in new],
+        )
+        for work in change.works:
+            if work.was:
+                ids[id(work)] = self._update(work)
+        self._db.execute_many(
+            "INSERT INTO aliases (alias, paper_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            sorted((alias, ids[id(work)]) for work in change.works for alias in _added_aliases(work)),
+        )
+        self._db.execute_many(
+            "INSERT INTO versions (paper_id, version, record) VALUES (?, ?, ?)"
+            " ON CONFLICT (paper_id, version) DO UPDATE SET record = excluded.record",
+            [
+                (ids[id(work)], version_key(version), pack_version(version, bare(work.record)))
+                for work in change.works
+                for version in _versions_to_write(work)
+            ],
+        )
+        return [ids[id(work)] for work in change.work_of_entry]
+
+    def _update(self, work: Work) -> PaperId:
+        survivor, *absorbed = work.was
+        paper = survivor.paper
+        for known in absorbed:
+            self._absorb(paper.id, known.paper.id)
+        if (work.record, work.first_seen, work.mailable) != (paper.record, paper.first_seen, paper.mailable):
+            columns = ", ".join(f"{name} = ?" for name in (*FIELDS, "first_seen", "mailable"))
+            self._db.execute(
+                f"UPDATE papers SET {columns} WHERE id = ?",
+                (*record_values(work.record), *_circumstances(work), paper.id),
+            )
+        if (work.record.title, work.record.abstract) != (paper.record.title, paper.record.abstract):
+            self._db.execute("DELETE FROM vectors WHERE paper_id = ?", (paper.id,))
+        return paper.id
+
+    def _absorb(self, survivor: PaperId, old: PaperId) -> None:
+        """Makes all that is said of one paper said of another; the old id lives on in `merges`."""
+        for table, columns in (
+            ("aliases", "alias"),
+            ("versions", "version, record"),
+            ("sightings", "drop_id, version, upvotes, comments"),
+        ):
+            self._db.execute(
+                f"INSERT INTO {table} (paper_id, {columns}) SELECT ?, {columns} FROM {table} WHERE paper_id = ?"
+                " ON CONFLICT DO NOTHING",
+                (survivor, old),
+            )
+            self._db.execute(f"DELETE FROM {table} WHERE paper_id = ?", (old,))
+        self._db.execute("DELETE FROM vectors WHERE paper_id = ?", (old,))
+        self._db.execute("DELETE FROM papers WHERE id = ?", (old,))
+        self._db.execute("UPDATE merges SET paper_id = ? WHERE paper_id = ?", (survivor, old))
+        self._db.execute("INSERT INTO merges (old_id, paper_id) VALUES (?, ?)", (old, survivor))
+        self._db.execute(
+            "UPDATE papers SET sightings = (SELECT COUNT(DISTINCT drop_id) FROM sightings WHERE paper_id = ?)"
+            " WHERE id = ?",
+            (survivor, survivor),
+        )
+
+    def _add_sightings(self, drop: DropId, records: Sequence[PaperRecord], ids: Sequence[PaperId]) -> None:
+        before = self._seen_in(drop, ids)
+        self._db.execute_many(
+            "INSERT INTO sightings (drop_id, paper_id, version, upvotes, comments) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (drop_id, paper_id, version) DO NOTHING",
+            [
+                (drop, paper_id, version_key(bare(record)), record.upvotes, record.comments)
+                for record, paper_id in zip(records, ids, strict=True)
+            ],
+        )
+        self._db.execute_many(
+            "UPDATE papers SET sightings = sightings + 1 WHERE id = ?",
+            [(paper_id,) for paper_id in sorted(set(ids) - before)],
+        )
+
+    def _seen_in(self, drop: DropId, ids: Collection[PaperId]) -> set[PaperId]:
+        found: set[PaperId] = set()
+        for some in _blocks(sorted(set(ids))):
+            sql = f"SELECT paper_id FROM sightings WHERE drop_id = ? AND paper_id IN ({placeholders(len(some))})"
+            found.update(_id(row[0]) for row in self._db.rows(sql, (drop, *some)))
+        return found
+
+    # ---- drops --------------------------------------------------------------------------------------------------
+
+    def begin_drop(self, name: str, now: datetime, *, backfill: bool = False) -> DropId:
+        """Records that a drop is being read; `finish_drop` in the same transaction says what came of it."""
+        with self._db.transaction():
+            (identifier,) = take_ids(self._db, "drops", 1)
+            self._db.execute(
+                "INSERT INTO drops (id, name, received_at, state, backfill) VALUES (?, ?, ?, 'reading', ?)",
+                (identifier, name, to_epoch(now), int(backfill)),
+            )
+            return DropId(identifier)
+
+    def finish_drop(self, drop: DropId, state: str, report: DropReport, *, sha256: str = "") -> None:
+        self._db.execute(
+            "UPDATE drops SET state = ?, format = ?, sha256 = ?, new = ?, known = ?, updated = ?, rejected = ?,"
+            " held = ? WHERE id = ?",
+            (
+                state,
+                report.format,
+                sha256,
+                report.new,
+                report.known,
+                report.updated,
+                to_json([[r.line, r.entry, r.reason] for r in report.rejected]),
+                report.held,
+                drop,
+            ),
+        )
+
+    def drops(self, *, limit: int = 100) -> list[DropRow]:
+        """The last drops, newest first."""
+        return [
+            _read_drop(row) for row in self._db.rows(f"{_SELECT_DROPS} ORDER BY id DESC LIMIT ?", (limit,))
+        ]
+
+    def find_drop(self, name: str) -> DropRow | None:
+        """The drop of an id in digits, or the last of a name."""
+        rows = self._db.rows(f"{_SELECT_DROPS} WHERE name = ? ORDER BY id DESC LIMIT 1", (name,))
+        if not rows and name.isascii() and name.isdigit() and len(name) < 18:
+            rows = self._db.rows(f"{_SELECT_DROPS} WHERE id = ?", (int(name),))
+        return _read_drop(rows[0]) if rows else None
+
+    def usual_sizes(self, count: int) -> list[int]:
+        """How many papers each of the last `count` daily drops had."""
+        sql = (
+            "SELECT new + known + updated FROM drops WHERE state = 'done' AND backfill = 0"
+            " ORDER BY id DESC LIMIT ?"
+        )
+        return [cast(int, row[0]) for row in self._db.rows(sql, (count,))]
+
+
+_SELECT_DROPS = (
+    "SELECT id, state, received_at, backfill, name, format, new, known, updated, rejected, held FROM drops"
+)
+
+
+def _read_drop(row: Row) -> DropRow:
+    identifier, state, received_at, backfill, name, form, new, known, updated, rejected, held = row
+    report = DropReport(
+        path=cast(str, name),
+        format=cast("str | None", form),
+        new=cast(int, new),
+        known=cast(int, known),
+        updated=cast(int, updated),
+        rejected=tuple(Rejection(r, line=line, entry=n) for line, n, r in json.loads(cast(str, rejected))),
+        held=cast("str | None", held),
+    )
+    return DropRow(
+        DropId(cast(int, identifier)), cast(str, state), from_epoch(received_at), bool(backfill), report
+    )
+
+
+def _id(value: Value) -> PaperId:
+    return PaperId(cast(int, value))
+
+
+def _circumstances(work: Work) -> tuple[Value, Value]:
+    return to_epoch(work.first_seen) if work.first_seen else None, int(work.mailable)
+
+
+def _added_aliases(work: Work) -> set[str]:
+    return work.aliases.difference(*(known.aliases for known in work.was))
+
+
+def _versions_to_write(work: Work) -> Iterable[PaperRecord]:
+    """All of them where the paper they are written against changed, else the new ones."""
+    if len(work.was) == 1 and bare(work.record) == bare(work.was[0].paper.record):
+        old = set(work.was[0].versions)
+        return [version for version in work.versions if version not in old]
+    return work.versions
+
+
+def _blocks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(items), BLOCK):
+        yield items[start : start + BLOCK]

@@ -1,0 +1,80 @@
+"""How papers and their versions lie in the database: a row of columns, a JSON object of differences."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields
+from datetime import date
+from typing import cast
+
+from digestbot.model import Paper, PaperId, PaperRecord
+from digestbot.storage.database import Row, Value, from_epoch
+
+FIELDS = tuple(field.name for field in fields(PaperRecord))
+PAPER_COLUMNS = ", ".join(("id", *FIELDS, "first_seen", "mailable", "sightings"))
+_EMPTY = PaperRecord("")
+
+
+def record_values(record: PaperRecord) -> list[Value]:
+    """The columns of FIELDS."""
+    return [
+        record.title,
+        record.abstract,
+        to_json(record.authors),
+        record.author_count,
+        record.published.isoformat() if record.published else None,
+        to_json(record.categories),
+        record.url,
+        record.code_url,
+        record.arxiv_id,
+        record.arxiv_version,
+        record.doi,
+        record.upvotes,
+        record.comments,
+    ]
+
+
+def read_paper(row: Row) -> Paper:
+    """A paper of a row of PAPER_COLUMNS."""
+    identifier, *values, first_seen, mailable, sightings = row
+    return Paper(
+        id=PaperId(cast(int, identifier)),
+        record=_record(dict(zip(FIELDS, values, strict=True))),
+        first_seen=None if first_seen is None else from_epoch(first_seen),
+        mailable=bool(mailable),
+        sightings=cast(int, sightings),
+    )
+
+
+def _record(values: dict[str, Value]) -> PaperRecord:
+    unpacked: dict[str, object] = dict(values)
+    unpacked["authors"] = tuple(json.loads(cast(str, values["authors"])))
+    unpacked["categories"] = tuple(json.loads(cast(str, values["categories"])))
+    published = values["published"]
+    unpacked["published"] = date.fromisoformat(published) if isinstance(published, str) else None
+    return PaperRecord(**unpacked)  # type: ignore[arg-type]
+
+
+def pack_version(version: PaperRecord, base: PaperRecord) -> str:
+    """What a bare record says otherwise than its paper does, as JSON; '{}' where they say the same."""
+    if version == base:
+        return "{}"
+    pairs = zip(FIELDS, record_values(version), record_values(base), strict=True)
+    return to_json({name: value for name, value, other in pairs if value != other})
+
+
+def unpack_version(packed: str, base: PaperRecord) -> PaperRecord:
+    if packed == "{}":
+        return base
+    return _record({**dict(zip(FIELDS, record_values(base), strict=True)), **json.loads(packed)})
+
+
+def version_key(version: PaperRecord) -> int:
+    """A hash of 63 bits of what a bare record says."""
+    packed = to_json(record_values(version)).encode()
+    return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "big") >> 1
+
+
+def to_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
