@@ -1,0 +1,138 @@
+"""The candidates of one tick, prepared once for all subscribers: where each word stands, who wrote what, the vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from digestbot.model import Paper, PaperId
+from digestbot.ranking.people import agree, parse_name
+from digestbot.ranking.statistics import TITLE_WEIGHT, Floats, Model, counts, latent_vectors
+from digestbot.ranking.words import phrase, words
+
+Positions = Mapping[int, tuple[int, ...]]  # row of the paper -> where the word stands, title first
+_GAP = 1_000_000  # the abstract's positions begin here: no phrase runs from title into abstract
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """Candidates in rows 0..n-1 and, behind them, other papers that somebody voted on. Lookups are remembered."""
+
+    model: Model
+    papers: tuple[Paper, ...]
+    row_of: Mapping[PaperId, int]  # of candidates and voted papers alike
+    size: int  # candidates
+    vectors: Floats  # candidates and voted papers x dimensions, around the catalogue's mean
+    postings: Mapping[str, Positions]
+    lengths: Floats  # of candidates, in average papers
+    families: Mapping[
+        str, tuple[tuple[int, str, str], ...]
+    ]  # family name -> (row, initials, name as printed)
+    categories: Mapping[str, tuple[int, ...]]  # folded category and its archive ("cs.lg", "cs") -> rows
+    _matches: dict[tuple[str, ...], dict[int, float]] = field(default_factory=dict)
+    _authored: dict[str, dict[int, str]] = field(default_factory=dict)
+
+    def matches(self, term: str) -> Mapping[int, float]:
+        """Row -> how often it has `term` as a phrase, in the title counted TITLE_WEIGHT times."""
+        wanted = phrase(term)
+        found = self._matches.get(wanted)
+        if found is None:
+            found = self._matches[wanted] = self._find(wanted)
+        return found
+
+    def authored(self, followed: str) -> Mapping[int, str]:
+        """Row -> the name as printed, of the candidates that `followed` wrote."""
+        found = self._authored.get(followed)
+        if found is None:
+            family, initials = parse_name(followed)
+            near = self.families.get(family, ()) if family else ()
+            found = {row: name for row, others, name in near if agree(initials, others)}
+            self._authored[followed] = found
+        return found
+
+    def in_category(self, category: str) -> Sequence[int]:
+        """Rows in `category` ("cs.LG") or, for an archive ("cs"), in any of its categories."""
+        return self.categories.get(category.strip().casefold(), ())
+
+    def _find(self, wanted: tuple[str, ...]) -> dict[int, float]:
+        places = [self.postings.get(word) for word in wanted]
+        if not places or None in places:
+            return {}
+        present = [place for place in places if place is not None]
+        rarest = min(range(len(present)), key=lambda i: len(present[i]))
+        found = {}
+        for row, positions in present[rarest].items():
+            starts = [
+                at - rarest
+                for at in positions
+                if all(
+                    at - rarest + i in place.get(row, ()) for i, place in enumerate(present) if i != rarest
+                )
+            ]
+            if starts:
+                found[row] = float(sum(TITLE_WEIGHT if at < _GAP else 1 for at in starts))
+        return found
+
+
+def index(model: Model, papers: Sequence[Paper], liked: Sequence[Paper] = ()) -> Index:
+    """Prepares `papers` as candidates; `liked`: what the subscribers voted on, as far as it is known.
+
+    A paper in both is a candidate; a vote on a paper in neither says nothing.
+    """
+    candidates = _distinct(papers)
+    known = _distinct([*candidates, *liked])
+    texts = [(words(paper.record.title), words(paper.record.abstract)) for paper in known]
+    latent = latent_vectors(model, [counts(title, abstract) for title, abstract in texts])
+    lengths = [TITLE_WEIGHT * len(title) + len(abstract) for title, abstract in texts[: len(candidates)]]
+    return Index(
+        model=model,
+        papers=tuple(known),
+        row_of={paper.id: row for row, paper in enumerate(known)},
+        size=len(candidates),
+        vectors=latent - model.mean,
+        postings=_postings(texts[: len(candidates)]),
+        lengths=np.array(lengths, dtype=float) / model.average_length,
+        families=_families(candidates),
+        categories=_categories(candidates),
+    )
+
+
+def _distinct(papers: Sequence[Paper]) -> list[Paper]:
+    first: dict[PaperId, Paper] = {}
+    for paper in papers:
+        first.setdefault(paper.id, paper)
+    return list(first.values())
+
+
+def _postings(texts: Sequence[tuple[list[str], list[str]]]) -> dict[str, dict[int, tuple[int, ...]]]:
+    places: dict[str, dict[int, tuple[int, ...]]] = {}
+    for row, (title, abstract) in enumerate(texts):
+        here: dict[str, list[int]] = {}
+        for at, word in enumerate(title):
+            here.setdefault(word, []).append(at)
+        for at, word in enumerate(abstract, start=_GAP):
+            here.setdefault(word, []).append(at)
+        for word, positions in here.items():
+            places.setdefault(word, {})[row] = tuple(positions)
+    return places
+
+
+def _families(papers: Sequence[Paper]) -> dict[str, tuple[tuple[int, str, str], ...]]:
+    found: dict[str, list[tuple[int, str, str]]] = {}
+    for row, paper in enumerate(papers):
+        for name in paper.record.authors:
+            family, initials = parse_name(name)
+            found.setdefault(family, []).append((row, initials, name))
+    return {family: tuple(places) for family, places in found.items()}
+
+
+def _categories(papers: Sequence[Paper]) -> dict[str, tuple[int, ...]]:
+    found: dict[str, dict[int, None]] = {}
+    for row, paper in enumerate(papers):
+        for category in paper.record.categories:
+            name = category.strip().casefold()
+            found.setdefault(name, {})[row] = None
+            found.setdefault(name.split(".")[0], {})[row] = None
+    return {name: tuple(rows) for name, rows in found.items()}

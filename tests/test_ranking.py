@@ -1,0 +1,160 @@
+"""Ranking as a subscriber sees it: what appears, in what order, and what never does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from digestbot.model import Opinion, Paper, PaperId, PaperRecord, ReasonKind, Topic, TopicProfile, Vote
+from digestbot.ranking import Index, Ranking, fit, index, load, rank
+
+NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
+SUBJECTS = ["river ice", "bread ovens", "bee dances", "tidal mills", "paper kites", "glass bells"]
+
+
+def paper(number: int, title: str, abstract: str = "", **fields: object) -> Paper:
+    return Paper(PaperId(number), PaperRecord(title, abstract, **fields), NOW)  # type: ignore[arg-type]
+
+
+def catalogue() -> list[Paper]:
+    """60 papers, 10 on each of six subjects."""
+    return [
+        paper(
+            n,
+            f"On {SUBJECTS[n % 6]} in village {n}",
+            f"We measure {SUBJECTS[n % 6]} and count them in season {n}.",
+        )
+        for n in range(60)
+    ]
+
+
+def topic(*terms: str, **fields: object) -> Topic:
+    return Topic(terms[0] if terms else "topic", terms, **fields)  # type: ignore[arg-type]
+
+
+def ranked(
+    candidates: list[Paper],
+    *topics: Topic,
+    votes: tuple[Vote, ...] = (),
+    sent: frozenset[PaperId] = frozenset(),
+) -> Ranking:
+    prepared: Index = index(fit(catalogue()), candidates, catalogue())
+    (found,) = rank(prepared, [TopicProfile(topics, votes)], [sent], now=NOW, depth=100)
+    return found
+
+
+def ids(found: Ranking) -> list[int]:
+    return [scored.paper_id for scored in found.scored]
+
+
+def scores(found: Ranking) -> dict[int, float]:
+    return {scored.paper_id: scored.score for scored in found.scored}
+
+
+def like(number: int, opinion: Opinion = Opinion.MORE, days: int = 1) -> Vote:
+    return Vote(PaperId(number), opinion, NOW - timedelta(days=days))
+
+
+@pytest.mark.parametrize(
+    ("term", "title"),
+    [
+        ("neural network", "Neural Networks for kites"),
+        ("self supervised", "Self-Supervised kites"),
+        ("few‑shot", "Few shot kites"),
+        ("GAN", "Taming GANs"),
+        ("C++", "Kites in C++ and Rust"),
+        ("持续学习", "面向机器人的持续学习方法"),
+        ("التعلم الآلي", "مقدمة في التعلُّم الآلي"),
+        ("강화학습", "강화학습을 위한 새로운 방법"),
+        ("ﬁne tuning", "Fine-tuning kites"),
+    ],
+)
+def test_a_term_matches_whole_words_in_any_writing(term: str, title: str) -> None:
+    assert ids(ranked([paper(900, title), paper(901, "Something else")], topic(term))) == [900]
+
+
+@pytest.mark.parametrize(
+    ("term", "title"),
+    [
+        ("continual learning", "Continual improvement by learning"),
+        ("continual learning", "Deep learning"),
+        ("net", "Networks of kites"),
+        ("C++", "Vitamin C in kites"),
+        (".*", "Anything at all"),
+        ("", "Anything at all"),
+        ("of the", "The state of the art"),
+    ],
+)
+def test_part_of_a_term_is_no_evidence(term: str, title: str) -> None:
+    assert ids(ranked([paper(900, title)], topic(term))) == []
+
+
+def test_an_excluded_term_bars_whatever_else_speaks_for_the_paper() -> None:
+    candidates = [
+        paper(900, "Bee dances", authors=("Ada Lovelace",)),
+        paper(901, "Bee dances and wasps", authors=("Ada Lovelace",)),
+    ]
+    found = ranked(
+        candidates, topic("bee dances", authors=("A. Lovelace",)), topic("kites", exclude=("wasp",))
+    )
+    assert ids(found) == [900]
+    assert (found.candidates, found.excluded) == (2, 1)
+
+
+def test_a_followed_author_comes_first() -> None:
+    candidates = [
+        paper(900, "Bee dances, bee dances", "Bee dances. " * 30),
+        paper(901, "Elsewhere", authors=("Lovelace, Ada K.",)),
+    ]
+    found = ranked(candidates, topic("bee dances", weight=10.0), topic(authors=("Ada Lovelace",), weight=0.1))
+    assert ids(found) == [901, 900]
+    assert found.scored[0].reasons[0].kind is ReasonKind.AUTHOR
+
+
+def test_sent_and_voted_papers_never_appear() -> None:
+    found = ranked(
+        catalogue(),
+        topic("river ice"),
+        votes=(like(0), like(6, Opinion.LESS), like(12, Opinion.LIBRARY)),
+        sent=frozenset({PaperId(18)}),
+    )
+    assert set(ids(found)) == {24, 30, 36, 42, 48, 54}
+    assert found.candidates == 56
+
+
+def test_likes_find_their_neighbourhood_and_dislikes_sink_theirs() -> None:
+    liked = ranked(catalogue(), votes=(like(2), like(8)))
+    assert set(ids(liked)[:8]) == {n for n in range(60) if n % 6 == 2} - {2, 8}
+    assert liked.scored[0].reasons[0].kind is ReasonKind.LIKED
+    both = topic("river ice"), topic("bread ovens")
+    before = ranked(catalogue(), *both)
+    after = ranked(catalogue(), *both, votes=(like(1, Opinion.LESS), like(7, Opinion.LESS)))
+    assert set(ids(after)[:10]) == {n for n in range(60) if n % 6 == 0}
+    assert scores(after)[13] < scores(before)[13]
+
+
+def test_a_score_means_the_same_on_a_slow_day() -> None:
+    busy = scores(ranked(catalogue(), topic("river ice"), votes=(like(2),)))
+    slow = ranked(catalogue()[24:27], topic("river ice"), votes=(like(2),))
+    assert scores(slow) == {24: busy[24], 26: busy[26]}
+
+
+def test_a_stored_model_ranks_as_the_fitted_one() -> None:
+    fitted = fit(catalogue())
+    profile = TopicProfile((topic("river ice"),), (like(2),))
+    both = [
+        rank(index(model, catalogue()), [profile], [frozenset()], now=NOW, depth=100)
+        for model in (fitted, load(fitted.dump()))
+    ]
+    assert both[0] == both[1]
+    assert fitted.dump() == fit(reversed(catalogue())).dump()
+
+
+def test_nothing_to_rank_by_and_nothing_to_rank() -> None:
+    assert ids(ranked(catalogue())) == []
+    assert ids(ranked([], topic("river ice"), votes=(like(2),))) == []
+    empty = index(fit([]), catalogue())
+    assert rank(empty, [TopicProfile((topic("river ice"),), (like(2),))], [frozenset()], now=NOW, depth=3)[
+        0
+    ].scored
