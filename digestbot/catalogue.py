@@ -186,6 +186,19 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """A record of a batch with what is needed of it more than once."""
+
+    record: PaperRecord
+    aliases: tuple[str, ...]
+    version: PaperRecord  # bare
+
+    @classmethod
+    def of(cls, record: PaperRecord) -> Entry:
+        return cls(record, aliases_of(record), bare(record))
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """The circumstances of a batch. at None: from a subscriber's library."""
 
@@ -220,33 +233,31 @@ class Change:
     work_of_entry: tuple[Work, ...]
 
 
-def decide(known: Iterable[Known], entries: Sequence[PaperRecord], seen: Seen) -> Change:
+def decide(known: Iterable[Known], entries: Sequence[Entry], seen: Seen) -> Change:
     """What the entries change, given all known papers that share an alias with one of them. Stores nothing."""
     index = _Index(known)
     effects: list[Effect] = []
     works: list[Work] = []
     for entry in entries:
-        aliases = aliases_of(entry)
-        matches = index.find(entry, aliases)
+        matches = index.find(entry)
         work = index.join(matches) if matches else None
         if work is None:
-            work = Work(entry, seen.at, seen.mailable, set(aliases), {bare(entry): None})
+            work = Work(entry.record, seen.at, seen.mailable, set(entry.aliases), {entry.version: None})
             effects.append(Effect.NEW)
         else:
             effects.append(_add(work, entry, seen, merged=len(matches) > 1))
-            work.aliases.update(aliases)
-        index.put(work, aliases)
+            work.aliases.update(entry.aliases)
+        index.put(work, entry.aliases)
         works.append(work)
     final = [index.survivor(work) for work in works]
     return Change(tuple({id(work): work for work in final}.values()), tuple(effects), tuple(final))
 
 
-def _add(work: Work, entry: PaperRecord, seen: Seen, *, merged: bool) -> Effect:
+def _add(work: Work, one: Entry, seen: Seen, *, merged: bool) -> Effect:
     """Takes one more record of a known paper into it."""
-    before = work.record
-    version = bare(entry)
-    if version not in work.versions:
-        work.versions[version] = None
+    before, entry = work.record, one.record
+    if one.version not in work.versions:
+        work.versions[one.version] = None
         work.record = _merge_versions(work, before, entry)
     elif _largest(before.upvotes, entry.upvotes) != before.upvotes or (
         _largest(before.comments, entry.comments) != before.comments
@@ -290,19 +301,21 @@ class _Index:
             if not any(other is work for other in works):
                 works.append(work)
 
-    def find(self, entry: PaperRecord, aliases: tuple[str, ...]) -> list[Work]:
+    def find(self, entry: Entry) -> list[Work]:
         """All works that this entry proves to be one."""
-        candidates = {id(work): work for alias in aliases for work in self._works.get(alias, ())}
+        candidates = {id(work): work for alias in entry.aliases for work in self._works.get(alias, ())}
         if not candidates:
             return []
-        ids = set(_ids(entry))
+        ids = set(_ids(entry.record))
         matches = [work for work in candidates.values() if ids & work.aliases]
         for work in matches:
             ids |= {alias for alias in work.aliases if alias.startswith(("doi:", "arxiv:"))}
         others = [work for work in candidates.values() if work not in matches]
         # In a fixed order, for a title without ids fits the first of several papers that contradict each other.
         for work in sorted(others, key=lambda work: sorted(work.aliases)):
-            if not _conflict(ids, work.aliases) and any(_same_title(entry, one) for one in work.versions):
+            if not _conflict(ids, work.aliases) and any(
+                _same_title(entry.record, one) for one in work.versions
+            ):
                 matches.append(work)
                 ids |= {alias for alias in work.aliases if alias.startswith(("doi:", "arxiv:"))}
         return matches

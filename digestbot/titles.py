@@ -20,7 +20,7 @@ _GREEK = {
     code: unicodedata.name(chr(code)).rsplit(" ", 1)[1].lower()
     for code in (*range(0x3B1, 0x3C2), *range(0x3C3, 0x3CA))
 }
-_NO_WORD = re.compile(r"[\W_]+")
+_NO_WORD = re.compile(r"[^\w\s]|_")
 
 ABSTRACT_KEY_LENGTH = 200
 
@@ -52,7 +52,7 @@ def _words(text: str) -> tuple[str, ...]:
     text = _SHAPES.sub("", text)
     if not text.isascii():
         text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text)).translate(_GREEK)
-    return tuple(word for word in (_NO_WORD.sub("", part) for part in text.split()) if word)
+    return tuple(_NO_WORD.sub("", text).split())
 
 
 @lru_cache(maxsize=32768)

@@ -87,7 +87,7 @@ class DropFolder:
         try:
             to.mkdir(parents=True, exist_ok=True)
             target = _free_name(to, path.name, with_report=report is not None)
-            os.replace(path, target)
+            path.replace(target)
             if report is not None:
                 text = json.dumps(report, ensure_ascii=False, indent=1)
                 _report_path(target).write_text(text + "\n", encoding="utf-8", errors="replace")

@@ -82,7 +82,8 @@ def read_names(fields: Mapping[str, object], name: str) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list):
         raise BadField(f"{name} must be a list of texts")
-    names = tuple(item.get("name") if isinstance(item, dict) else item for item in value)
-    if not all(isinstance(item, str) for item in names):
+    items = [item.get("name") if isinstance(item, dict) else item for item in value]
+    names = tuple(item for item in items if isinstance(item, str))
+    if len(names) != len(items):
         raise BadField(f"{name} must be a list of texts")
     return names

@@ -19,7 +19,10 @@ SPACED = "page-spaced"
 DENSE = "page-dense"
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_DATE = rf"(?P<month>{'|'.join(_MONTHS)})[a-z]*\.? (?P<day>\d{{1,2}})(?:, ?(?P<year>\d{{4}}))?(?: (?P<comments>\d[\d,]*))?"
+_DATE = (
+    rf"(?P<month>{'|'.join(_MONTHS)})[a-z]*\.? (?P<day>\d{{1,2}})(?:, ?(?P<year>\d{{4}}))?"
+    r"(?: (?P<comments>\d[\d,]*))?"
+)
 _HEADING = re.compile(_DATE, re.IGNORECASE)
 _META = re.compile(rf"(?:• ?(?P<authors>\d[\d,]*) authors?)? ?·? ?(?:{_DATE})?", re.IGNORECASE)
 _FURNITURE = re.compile(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar, cast
 
-from digestbot.catalogue import Change, Effect, Known, Seen, Work, aliases_of, bare, decide
+from digestbot.catalogue import Change, Effect, Entry, Known, Seen, Work, bare, decide
 from digestbot.model import DropId, DropReport, Paper, PaperId, PaperRecord, Rejection
 from digestbot.storage.database import (
     Database,
@@ -109,10 +109,11 @@ class PaperStore:
     ) -> tuple[list[Effect], list[PaperId]]:
         """Takes entries of a drop into the catalogue; for each its effect and its paper."""
         with self._db.transaction():
-            aliases = {alias for record in records for alias in aliases_of(record)}
-            change = decide(self.find_known(aliases), records, seen)
+            entries = [Entry.of(record) for record in records]
+            known = self.find_known({alias for entry in entries for alias in entry.aliases})
+            change = decide(known, entries, seen)
             ids = self._apply(change)
-            self._add_sightings(drop, records, ids)
+            self._add_sightings(drop, entries, ids)
             return list(change.effects), ids
 
     def find_known(self, aliases: Collection[str]) -> list[Known]:
@@ -157,8 +158,9 @@ class PaperStore:
             "INSERT INTO versions (paper_id, version, record) VALUES (?, ?, ?)"
             " ON CONFLICT (paper_id, version) DO UPDATE SET record = excluded.record",
             [
-                (ids[id(work)], version_key(version), pack_version(version, bare(work.record)))
+                (ids[id(work)], version_key(version), pack_version(version, base))
                 for work in change.works
+                for base in (bare(work.record),)
                 for version in _versions_to_write(work)
             ],
         )
@@ -202,14 +204,14 @@ class PaperStore:
             (survivor, survivor),
         )
 
-    def _add_sightings(self, drop: DropId, records: Sequence[PaperRecord], ids: Sequence[PaperId]) -> None:
+    def _add_sightings(self, drop: DropId, entries: Sequence[Entry], ids: Sequence[PaperId]) -> None:
         before = self._seen_in(drop, ids)
         self._db.execute_many(
             "INSERT INTO sightings (drop_id, paper_id, version, upvotes, comments) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (drop_id, paper_id, version) DO NOTHING",
             [
-                (drop, paper_id, version_key(bare(record)), record.upvotes, record.comments)
-                for record, paper_id in zip(records, ids, strict=True)
+                (drop, paper_id, version_key(e.version), e.record.upvotes, e.record.comments)
+                for e, paper_id in zip(entries, ids, strict=True)
             ],
         )
         self._db.execute_many(

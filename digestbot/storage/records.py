@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import fields
 from datetime import date
+from functools import lru_cache
 from typing import cast
 
 from digestbot.model import Paper, PaperId, PaperRecord
@@ -13,7 +14,7 @@ from digestbot.storage.database import Row, Value, from_epoch
 
 FIELDS = tuple(field.name for field in fields(PaperRecord))
 PAPER_COLUMNS = ", ".join(("id", *FIELDS, "first_seen", "mailable", "sightings"))
-_EMPTY = PaperRecord("")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def record_values(record: PaperRecord) -> list[Value]:
@@ -70,6 +71,7 @@ def unpack_version(packed: str, base: PaperRecord) -> PaperRecord:
     return _record({**dict(zip(FIELDS, record_values(base), strict=True)), **json.loads(packed)})
 
 
+@lru_cache(maxsize=2048)
 def version_key(version: PaperRecord) -> int:
     """A hash of 63 bits of what a bare record says."""
     packed = to_json(record_values(version)).encode()
@@ -77,4 +79,4 @@ def version_key(version: PaperRecord) -> int:
 
 
 def to_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
