@@ -212,7 +212,12 @@ class _Pass:
         if mail is None:
             self._record(entry, Outcome(EntryState.CANCELLED, "nothing is left to send"))
             return
-        line.open()
+        try:
+            line.open()
+        except ServerRefused:
+            with self._lock:
+                self._claimed.appendleft(entry)  # for the others
+            raise
         if not self.store.begin_attempt(entry, self.owner, self.now()):
             self._count(entry, Outcome(EntryState.CANCELLED, "not to be mailed any more"))
             return

@@ -17,7 +17,6 @@ from typing import TypeVar
 from digestbot.model import (
     COUNTS_AS_SENT,
     FINAL_STATES,
-    Cause,
     Digest,
     EntryId,
     EntryKind,
@@ -146,13 +145,6 @@ class OutboxStore:
                 ):
                     fresh.add((SubscriberId(_int(row[0])), date.fromisoformat(_text(row[1]))))
         return fresh
-
-    def find_slot(self, subscriber_id: SubscriberId, slot: date) -> SlotRecord | None:
-        row = self.db.row(
-            "SELECT outcome, at, cause, best_score FROM slots WHERE subscriber_id = ? AND slot = ?",
-            (subscriber_id, slot.isoformat()),
-        )
-        return None if row is None else _slot_record(subscriber_id, slot, row)
 
     def sent_papers(
         self, subscriber_ids: Sequence[SubscriberId], since_slot: date
@@ -418,18 +410,6 @@ def _entry(row: Row) -> OutboxEntry:
         attempts=_int(attempts),
         next_attempt_at=None if again is None else from_epoch(again),
         last_reply=None if reply is None else _text(reply),
-    )
-
-
-def _slot_record(subscriber_id: SubscriberId, slot: date, row: Row) -> SlotRecord:
-    outcome, at, cause, best = row
-    return SlotRecord(
-        subscriber_id,
-        slot,
-        SlotOutcome(_text(outcome)),
-        from_epoch(at),
-        None if cause is None else Cause(_text(cause)),
-        None if best is None else float(best),
     )
 
 
