@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from rapidfuzz import fuzz
 
@@ -158,6 +159,7 @@ def _version(records: Sequence[PaperRecord], numbered: PaperRecord | None) -> in
     return max(versions, default=None)
 
 
+@lru_cache(maxsize=4096)
 def bare(record: PaperRecord) -> PaperRecord:
     """The record without its counts, which grow by the hour: what makes one version differ from another."""
     if record.upvotes is None and record.comments is None:
