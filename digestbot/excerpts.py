@@ -1,0 +1,84 @@
+"""What of an abstract a mail shows: at most three of its sentences, word for word, cuts marked by `…`. Pure."""
+
+from __future__ import annotations
+
+import re
+
+MOST_SENTENCES = 3
+_SHOWN_WHOLE = 280  # characters; cutting a shorter abstract saves nothing
+_CUT = "…"
+
+_END = re.compile(
+    r"""[.!?…]["'”’)\]]*      # the mark, and what closes with it
+        (?:\s+(?=["'“‘(\[]*[^\sa-z])  # then space, and not a small letter
+        |\s*\Z)
+      |[。！？]["'”’)\]]*\s*|[؟۔]\s+""",
+    re.VERBOSE,
+)
+_ABBREVIATION = re.compile(
+    r"""(?:\b(?:e\.g|i\.e|cf|vs|w\.r\.t|resp|approx|etc|et\ al|al|Fig|Figs|Eq|Eqs|Sec|Secs|Tab|Ref|Refs|No|Nos|Dr|Prof|Mr
+        |Ms|St|Jr|dept|ca|viz|a\.k\.a|i\.i\.d|U\.S|Thm|Prop|Def|Alg|App|Vol|pp|Inc|Ltd|Corp)|\b[A-Z])\.\Z""",
+    re.VERBOSE,
+)
+_ENDS_SENTENCES = re.compile(r"(?:et\ al|etc|i\.i\.d|a\.k\.a|U\.S)\.\Z")
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Start and end of each sentence, without the space between them; everything but space belongs to one."""
+    spans: list[tuple[int, int]] = []
+    start = len(text) - len(text.lstrip())
+    for match in _END.finditer(text):
+        end = match.start() + len(match[0].rstrip())
+        if match.end() < len(text) and _is_abbreviation(text[start : match.start() + 1], text[match.end() :]):
+            continue
+        if end > start:
+            spans.append((start, end))
+        start = match.end()
+    end = len(text.rstrip())
+    return [*spans, (start, end)] if end > start else spans
+
+
+def _is_abbreviation(before: str, after: str) -> bool:
+    if not _ABBREVIATION.search(before):
+        return False
+    return not (_ENDS_SENTENCES.search(before) and re.match(r"(?:We|In|This|Our|The|It|To|However)\b", after))
+
+
+def excerpt(abstract: str, *, most: int = MOST_SENTENCES) -> str:
+    """At most `most` sentences under half of the abstract, chosen to show task, idea and result; '' of ''.
+
+    Always at least one sentence; an abstract of a few words is shown whole.
+    """
+    spans = sentences(abstract)
+    if len(spans) <= 1 or (len(abstract) <= _SHOWN_WHOLE and len(spans) <= most):
+        return abstract.strip()
+    return _join(abstract, spans, choose(abstract, spans, most))
+
+
+def choose(abstract: str, spans: list[tuple[int, int]], most: int) -> list[int]:
+    """Indices of the sentences shown, in order."""
+    cue = re.compile(
+        r"\b(?:we|this paper|this work)\b[^.]{0,40}\b(?:propos|present|introduc|show|develop|stud)", re.I
+    )
+    first = next((i for i, (a, b) in enumerate(spans) if cue.search(abstract[a:b])), 0)
+    wanted = [first, len(spans) - 1, first + 1][:most]
+    chosen: list[int] = []
+    room = len(abstract) // 2
+    for index in wanted:
+        length = spans[index][1] - spans[index][0] if index < len(spans) else room + 1
+        if index not in chosen and (not chosen or length <= room):
+            chosen.append(index)
+            room -= length
+    return sorted(chosen)
+
+
+def _join(abstract: str, spans: list[tuple[int, int]], chosen: list[int]) -> str:
+    """The chosen sentences with the space between neighbours as it was, and a mark where something is left out."""
+    parts = [f"{_CUT} "] if chosen[0] > 0 else []
+    for before, index in zip([None, *chosen], chosen, strict=False):
+        if before is not None and index == before + 1:
+            parts.append(abstract[spans[before][1] : spans[index][0]])
+        elif before is not None:
+            parts.append(f" {_CUT} ")
+        parts.append(abstract[spans[index][0] : spans[index][1]])
+    return "".join([*parts, f" {_CUT}" if chosen[-1] < len(spans) - 1 else ""])

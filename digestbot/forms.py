@@ -1,0 +1,91 @@
+"""Rendered templates with holes: laid out, inlined and encoded once, filled as bytes many times.
+
+A template is rendered with an opaque word in the place of each personal value. The result is split at these words, and
+each piece between them is made quoted-printable so that it can be joined with any value. The only module that speaks
+premailer.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import premailer
+
+from digestbot import quoted
+from digestbot.errors import TemplateError
+
+
+class Holes:
+    """Opaque words for one process. They hold a random part, so that no paper's text can contain one."""
+
+    def __init__(self) -> None:
+        self._nonce = "q" + secrets.token_hex(8)
+        self._word = re.compile(self._nonce + r"([a-z_]+)0")
+
+    def word(self, name: str) -> str:
+        """What stands for the value of `name` (small letters and `_`) in a template."""
+        return f"{self._nonce}{name}0"
+
+    def words(self, names: Iterable[str]) -> dict[str, str]:
+        return {name: self.word(name) for name in names}
+
+    def split(self, text: str) -> Form:
+        """The form of a rendered template."""
+        pieces = self._word.split(text)
+        literals, names = pieces[::2], pieces[1::2]
+        return Form(
+            tuple(map(quoted.encode, literals)),
+            tuple(names),
+            sum(len(literal.encode()) + literal.count("\n") for literal in literals),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Pieces of quoted-printable text with named holes between them. A name may occur several times."""
+
+    pieces: tuple[bytes, ...]  # one more than names
+    names: tuple[str, ...]
+    size: int  # bytes of the decoded pieces, newlines as CRLF
+
+    def fill(self, values: Mapping[str, bytes]) -> bytes:
+        """The whole, each hole filled with its quoted-printable value (as quoted.encode makes it)."""
+        parts = list(self.pieces)
+        for index in range(len(self.names) - 1, -1, -1):
+            parts.insert(index + 1, values[self.names[index]])
+        return b"".join(parts)
+
+
+def inline_page(html: str) -> str:
+    """A whole document with its sheets in style attributes, but for `<style data-premailer="ignore">`."""
+    return _transform(html)
+
+
+def inline_fragments(fragments: Sequence[str], sheet: str) -> list[str]:
+    """Several fragments of block elements, styled by one sheet as if they stood in a page of their own."""
+    mark = f"<!--{secrets.token_hex(8)}-->"
+    body = mark.join(["", *fragments, ""])
+    page = _transform(f"<html><head><style>{sheet}</style></head><body>{body}</body></html>")
+    return [part.strip() + "\n" for part in page.split(mark)[1:-1]]
+
+
+def _transform(html: str) -> str:
+    try:
+        result = premailer.Premailer(
+            html,
+            keep_style_tags=False,
+            strip_important=False,
+            allow_network=False,
+            allow_loading_external_files=False,
+            disable_validation=True,
+            disable_link_rewrites=True,
+            disable_basic_attributes=["bgcolor", "align", "valign", "width", "height", "border"],
+            cssutils_logging_level=logging.CRITICAL,
+        ).transform(pretty_print=False)
+    except Exception as error:  # whatever lxml or cssutils make of an operator's template or sheet
+        raise TemplateError(f"a mail's styles cannot be inlined: {error}") from error
+    return str(result)

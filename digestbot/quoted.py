@@ -1,0 +1,60 @@
+"""Quoted-printable (RFC 2045, 6.7) in pieces that can be joined.
+
+A piece starts at the first column and ends at a line boundary, a soft break or a real one. So pieces encoded once are
+joined as bytes in any order, and no line of the result is longer than 76 characters. (`binascii.b2a_qp` knows no such
+pieces, and writes lines of 77 where a space before a newline is encoded.)
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+_ENCODED = re.compile(rb"[^ \t\n!-<>-~]|[ \t](?=\n)")
+_CHUNK = re.compile(rb"[^\n]{1,73}(?<!=)(?<!=[0-9A-F])|\n")  # leaves room for "=" and for _CHANGED
+_CHANGED = (b".", b"From ")  # line starts that mboxes and careless relays change
+_SOFT_BREAK = b"=\r\n"
+
+
+def encode(text: str) -> bytes:
+    """One piece. Newlines become CRLF; a text that ends in none ends in a soft break; '' is b''."""
+    data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
+    data = _ENCODED.sub(lambda match: b"=%02X" % match[0][0], data)
+    lines: list[bytes] = []
+    for chunk in _CHUNK.findall(data):
+        if chunk == b"\n" and lines and lines[-1].endswith(_SOFT_BREAK):
+            lines[-1] = lines[-1].removesuffix(_SOFT_BREAK) + b"\r\n"
+        elif chunk == b"\n":
+            lines.append(b"\r\n")
+        else:
+            lines.append((_hide_start(chunk) if chunk.startswith(_CHANGED) else chunk) + _SOFT_BREAK)
+    return b"".join(lines)
+
+
+def encode_value(text: str) -> bytes:
+    """The same as `encode`, fast for what is mostly put between pieces: a URL or word that fits a line as it is."""
+    if len(text) < 74 and text.isalnum() and text.isascii():
+        return text.encode() + _SOFT_BREAK
+    if (
+        len(text) < 74
+        and text.startswith("http")
+        and text.isascii()
+        and text.isprintable()
+        and "=" not in text
+    ):
+        return text.encode() + _SOFT_BREAK
+    return encode(text)
+
+
+def decode(data: bytes) -> str:
+    """The text of joined pieces, newlines as `\\n`."""
+    return binascii.a2b_qp(data).decode().replace("\r\n", "\n")
+
+
+def decoded_bytes(data: bytes) -> int:
+    """How many bytes (newlines as CRLF) the decoded text of a piece has."""
+    return len(binascii.a2b_qp(data))
+
+
+def _hide_start(line: bytes) -> bytes:
+    return b"=%02X" % line[0] + line[1:]

@@ -1,0 +1,319 @@
+"""Mails' bodies from templates: what is the same for everybody once, what is personal put between as bytes.
+
+A digest's parts are forms (see forms.py): the page, a section's heading, the papers' cards, *N more on the web*. A
+paper's card is made once and kept; a digest is the filling of its cards' holes and one join.
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from digestbot import wording
+from digestbot.cards import MAIL_BYTES, Card, content, fit
+from digestbot.excerpts import sentences
+from digestbot.forms import Form, Holes, inline_fragments, inline_page
+from digestbot.links import Links
+from digestbot.model import CardLength, Digest, DigestPaper, Opinion, Paper, PaperId, Reason, Subscriber
+from digestbot.quoted import decode, encode, encode_value
+from digestbot.stylesheet import resolve
+from digestbot.templating import Templates
+
+SUBJECT_LETTERS = 69
+SYSTEM_VALUES = (
+    *("email", "preheader", "topics", "schedule", "next_digest", "purpose", "headline", "text"),
+    *("confirm_url", "preferences_url", "unsubscribe_url", "account_url"),
+)
+CARDS_KEPT = 4000  # about 15 KB each
+_URL_BYTES = 64  # what a token and its path add to the base URL, at most
+
+_CARD_HOLES = ("why", "dots", "percent", "more_url", "less_url", "save_url")
+_PAGE_HOLES = (
+    *("subject", "preheader", "day", "summary", "papers", "email"),
+    *("web_url", "bibtex_url", "preferences_url", "pause_url", "unsubscribe_url"),
+)
+_MORE_HOLES = ("count", "web_url")
+_MARKS_BYTES = 40  # the dots and the per cent
+_PAGE_BYTES = {
+    "subject": SUBJECT_LETTERS * 6,  # the heaviest letters: `"` as `&quot;`
+    "preheader": wording.PREHEADER_BYTES,
+    "day": 40,
+    "summary": wording.SUMMARY_BYTES,
+    "papers": 0,
+    "email": 254 * 6,
+    "count": 10,
+}
+_OPINIONS = (("more_url", Opinion.MORE), ("less_url", Opinion.LESS), ("save_url", Opinion.SAVE))
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What every mail of one digestbot has in common."""
+
+    name: str = "Digestbot"  # who it is from, as people know it
+    postal_address: str = ""  # '': none is printed
+    lang: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedMail:
+    """A mail's words: the subject as plain text, both bodies quoted-printable with CRLF."""
+
+    subject: str
+    text: bytes
+    html: bytes
+
+    def text_body(self) -> str:
+        return decode(self.text)
+
+    def html_body(self) -> str:
+        return decode(self.html)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One template of the digest in both forms."""
+
+    html: Form
+    text: Form
+
+
+class Renderer:
+    """Renders mails; may be shared by threads.
+
+    Raises TemplateError, naming file and line, already when it is made if a digest's template is wrong.
+    """
+
+    def __init__(self, *, templates: Path | None, links: Links, look: Look) -> None:
+        self._templates = Templates(templates, filters={"wrap": wording.wrap})
+        self._links = links
+        self._look = look
+        self._holes = Holes()
+        source = self._templates.source
+        self._sheet, self._kept_sheet = resolve(source("email/style.css"), source("email/theme.css"))
+        self._page = self._digest_page()
+        self._section, self._more = self._digest_parts()
+        self._cards: dict[PaperId, tuple[Paper, Card]] = {}  # the oldest first
+        self._making = threading.Lock()
+        self.cards_made = 0
+        self._subject = lru_cache(10_000)(self._make_subject)
+        self._heading = lru_cache(10_000)(self._make_heading)
+
+    # ---- a paper's card ---------------------------------------------------------------------------------------
+
+    def card(self, paper: Paper) -> Card:
+        """The paper's card, made once for as long as the paper's content stays the same."""
+        kept = self._cards.get(paper.id)
+        if kept is not None and (kept[0] is paper or kept[0] == paper):
+            return kept[1]
+        with self._making:
+            kept = self._cards.pop(paper.id, None)
+            made = kept[1] if kept is not None and kept[0] == paper else self._make_card(paper)
+            self._cards[paper.id] = (paper, made)
+            while len(self._cards) > CARDS_KEPT:
+                del self._cards[next(iter(self._cards))]
+        return made
+
+    def fit(self, papers: Sequence[Paper]) -> tuple[CardLength, ...]:
+        """The lengths of the first papers, in the order shown, with which a digest's HTML stays under MAIL_BYTES."""
+        return fit([self.card(paper).sizes for paper in papers], MAIL_BYTES - 1 - self._page_bound())
+
+    # ---- mails ------------------------------------------------------------------------------------------------
+
+    def digest(self, digest: Digest, subscriber: Subscriber, papers: Mapping[PaperId, Paper]) -> RenderedMail:
+        """The digest as a mail. `papers` holds at least those that the digest names."""
+        cards = {chosen.paper_id: self.card(papers[chosen.paper_id]) for chosen in digest.papers}
+        sections = wording.sections(digest.papers)
+        subject = self.subject(digest, cards)
+        page = self._page_values(digest, subscriber)
+        text, body = self._fill_cards(digest, sections, cards)
+        if digest.more:
+            values = {"count": encode_value(str(digest.more)), "web_url": page["web_url"]}
+            text.append(self._more.text.fill(values))
+            body.append(self._more.html.fill(values))
+        about = wording.summary([(name, len(members)) for name, members in sections.items()])
+        shown = {"subject": subject, "preheader": _preheader(digest, cards), "email": subscriber.email}
+        return RenderedMail(
+            subject,
+            self._page.text.fill(
+                page
+                | {name: encode(value) for name, value in shown.items()}
+                | {"summary": encode(wording.wrap(about)), "papers": b"".join(text)}
+            ),
+            self._page.html.fill(
+                page
+                | {name: encode(html.escape(value)) for name, value in shown.items()}
+                | {"summary": encode(html.escape(about)), "papers": b"".join(body)}
+            ),
+        )
+
+    def subject(self, digest: Digest, cards: Mapping[PaperId, Card]) -> str:
+        """The strongest paper, how many more, and the day: under 70 characters, never the same twice."""
+        strongest = max(digest.papers, key=lambda paper: paper.score)
+        return self._subject(cards[strongest.paper_id].title, len(digest.papers) - 1, digest.slot)
+
+    def system(self, name: str, values: Mapping[str, str]) -> RenderedMail:
+        """A mail of one of the other kinds, from the templates of `email/<name>/`; missing values are ''."""
+        known: dict[str, object] = dict.fromkeys(SYSTEM_VALUES, "") | dict(values) | self._shared()
+        subject = wording.clean(self._templates.render(f"email/{name}/subject.txt", known))
+        known["subject"] = subject
+        text = self._templates.render(f"email/{name}/body.txt", known)
+        page = inline_page(self._templates.render(f"email/{name}/body.html", known))
+        return RenderedMail(subject, encode(text), encode(page))
+
+    # ---- inside: forms ----------------------------------------------------------------------------------------
+
+    def _shared(self) -> dict[str, object]:
+        look = self._look
+        return {
+            "name": look.name,
+            "postal_address": look.postal_address,
+            "lang": look.lang,
+            "home_url": self._links.home(),
+            "sheet": self._sheet,
+            "kept_sheet": self._kept_sheet,
+        }
+
+    def _digest_page(self) -> _Part:
+        values = self._shared() | self._holes.words(_PAGE_HOLES)
+        page = inline_page(self._templates.render("email/digest/body.html", values))
+        return _Part(
+            self._holes.split(page),
+            self._holes.split(self._templates.render("email/digest/body.txt", values)),
+        )
+
+    def _digest_parts(self) -> tuple[_Part, _Part]:
+        """The section's heading and *N more on the web*."""
+        section = {"topic": self._holes.word("topic")}
+        more = self._holes.words(_MORE_HOLES)
+        pages = [
+            self._templates.render("email/digest/section.html", section),
+            self._templates.render("email/digest/more.html", more),
+        ]
+        section_html, more_html = map(self._holes.split, inline_fragments(pages, self._sheet))
+        section_text = self._holes.split(self._templates.render("email/digest/section.txt", section))
+        more_text = self._holes.split(self._templates.render("email/digest/more.txt", more))
+        return _Part(section_html, section_text), _Part(more_html, more_text)
+
+    def _make_card(self, paper: Paper) -> Card:
+        self.cards_made += 1
+        contents = [content(paper, length, self._links) for length in CardLength]
+        holes = self._holes.words((*_CARD_HOLES, "number"))
+        pages = [self._templates.render("email/card.html", {"paper": shown, **holes}) for shown in contents]
+        forms = [self._holes.split(page) for page in inline_fragments(pages, self._sheet)]
+        texts = [self._templates.render("email/card.txt", {"paper": shown, **holes}) for shown in contents]
+        first = contents[0].excerpt.removeprefix("… ")
+        spans = sentences(first)
+        room = self._card_bound()
+        return Card(
+            contents[0].title,
+            first[: spans[0][1]] if spans else "",
+            tuple(forms),
+            tuple(map(self._holes.split, texts)),
+            tuple(form.size + room for form in forms),
+        )
+
+    # ---- inside: bounds, so that sizes are known before anything personal is -------------------------------------
+
+    def _card_bound(self) -> int:
+        """Bytes that the holes of a card and the heading above it take at most."""
+        heading = self._section.html.size + wording.TOPIC_BYTES
+        return heading + wording.REASON_BYTES + 3 * self._url_bound() + _MARKS_BYTES
+
+    def _page_bound(self) -> int:
+        parts = (self._page.html, self._more.html)
+        sizes = {name: self._url_bound() for name in _PAGE_HOLES if name.endswith("_url")} | _PAGE_BYTES
+        return sum(part.size + sum(sizes[name] for name in part.names) for part in parts)
+
+    def _url_bound(self) -> int:
+        return len(self._links.home()) + _URL_BYTES
+
+    # ---- inside: a digest's values --------------------------------------------------------------------------------
+
+    def _make_subject(self, title: str, others: int, slot: object) -> str:
+        values = {"title": "", "others": others, "slot": slot, **self._shared()}
+        room = (
+            SUBJECT_LETTERS
+            - len(wording.clean("x" + self._templates.render("email/digest/subject.txt", values)))
+            + 1
+        )
+        values["title"] = wording.clip_letters(title, count=room)
+        return wording.clean(self._templates.render("email/digest/subject.txt", values))
+
+    def _page_values(self, digest: Digest, subscriber: Subscriber) -> dict[str, bytes]:
+        links, who = self._links, subscriber.id
+        preferences = links.preferences(who)
+        return {
+            "day": _encode_long_date(digest),
+            "web_url": encode_value(links.digest(who, digest.slot)),
+            "bibtex_url": encode_value(links.bibtex(who, digest.slot)),
+            "preferences_url": encode_value(preferences),
+            "pause_url": encode_value(preferences + "#pause"),
+            "unsubscribe_url": encode_value(links.unsubscribe(who)),
+        }
+
+    def _make_heading(self, topic: str) -> tuple[bytes, bytes]:
+        text = self._section.text.fill({"topic": encode(topic)})
+        return text, self._section.html.fill({"topic": encode(html.escape(topic))})
+
+    def _fill_cards(
+        self, digest: Digest, sections: Mapping[str, Sequence[DigestPaper]], cards: Mapping[PaperId, Card]
+    ) -> tuple[list[bytes], list[bytes]]:
+        text: list[bytes] = []
+        body: list[bytes] = []
+        number = 0
+        for topic, members in sections.items():
+            heading_text, heading_html = self._heading(topic)
+            text.append(heading_text)
+            body.append(heading_html)
+            for chosen in members:
+                number += 1
+                card = cards[chosen.paper_id]
+                values = self._card_values(digest, chosen)
+                text.append(card.text[chosen.length].fill(values | _text_values(number, chosen)))
+                body.append(card.html[chosen.length].fill(values | _html_values(chosen)))
+        return text, body
+
+    def _card_values(self, digest: Digest, chosen: DigestPaper) -> dict[str, bytes]:
+        feedback: Callable[..., str] = self._links.feedback
+        return {
+            name: encode_value(feedback(digest.subscriber_id, digest.slot, chosen.paper_id, opinion))
+            for name, opinion in _OPINIONS
+        }
+
+
+def _text_values(number: int, chosen: DigestPaper) -> dict[str, bytes]:
+    return {"number": _number(number), **_encoded_reasons(chosen.reasons, chosen.score)[0]}
+
+
+def _html_values(chosen: DigestPaper) -> dict[str, bytes]:
+    return _encoded_reasons(chosen.reasons, chosen.score)[1]
+
+
+@lru_cache(1000)
+def _number(number: int) -> bytes:
+    return encode(f"{number:>2}.")
+
+
+@lru_cache(20_000)
+def _encoded_reasons(reasons: tuple[Reason, ...], score: float) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    why = wording.why(reasons)
+    marks = {"dots": encode(wording.dots(score)), "percent": encode(wording.percent(score))}
+    return (
+        {"why": encode(wording.wrap(f"Why: {why}", indent=4).lstrip()), **marks},
+        {"why": encode(html.escape(why)), **marks},
+    )
+
+
+def _encode_long_date(digest: Digest) -> bytes:
+    return encode(wording.long_date(digest.slot))
+
+
+def _preheader(digest: Digest, cards: Mapping[PaperId, Card]) -> str:
+    strongest = max(digest.papers, key=lambda paper: paper.score)
+    others = [cards[paper.paper_id].title for paper in digest.papers if paper is not strongest]
+    return wording.preheader(others, cards[strongest.paper_id].opening)

@@ -1,0 +1,69 @@
+"""Templates on disk: the packaged ones, overridden file by file from a folder. The only module that speaks Jinja2."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jinja2
+
+from digestbot.errors import TemplateError
+
+_HERE = Path(__file__).resolve().parent
+PACKAGED = next(
+    (folder for folder in (_HERE / "templates", _HERE.parent / "templates") if folder.is_dir()),
+    _HERE / "templates",
+)
+
+
+class Templates:
+    """Renders templates by name (`email/card.html`). Values are escaped in `.html`, taken as they are in `.txt`."""
+
+    def __init__(
+        self, override: Path | None = None, *, filters: Mapping[str, Callable[..., object]] | None = None
+    ) -> None:
+        """`override`: a folder whose files come before the packaged ones; raises TemplateError if it is none."""
+        if override is not None and not override.is_dir():
+            raise TemplateError(
+                f"{override}: is no folder; DIGESTBOT_TEMPLATES names a folder with templates"
+            )
+        folders = [folder for folder in (override, PACKAGED) if folder is not None]
+        self._environment = jinja2.Environment(
+            loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(folder) for folder in folders]),
+            autoescape=jinja2.select_autoescape(("html",), default=False),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        self._environment.filters.update(filters or {})
+
+    def render(self, name: str, values: Mapping[str, object]) -> str:
+        """Raises TemplateError that names file and line, whatever goes wrong in the template."""
+        try:
+            return self._environment.get_template(name).render(values)
+        except jinja2.TemplateNotFound as error:
+            raise TemplateError(f"{error.name}: there is no such template (needed by {name})") from error
+        except jinja2.TemplateSyntaxError as error:
+            where = error.filename or error.name or name
+            raise TemplateError(f"{where}, line {error.lineno}: {error.message}") from error
+        except Exception as error:  # whatever an operator's expression raises
+            raise TemplateError(f"{_place(error, name)}: {error or type(error).__name__}") from error
+
+    def source(self, name: str) -> str:
+        """The text of a file that is no template (a style sheet), after overrides. Raises TemplateError."""
+        loader = self._environment.loader
+        assert loader is not None
+        try:
+            return loader.get_source(self._environment, name)[0]
+        except jinja2.TemplateNotFound as error:
+            raise TemplateError(f"{name}: there is no such file among the templates") from error
+
+
+def _place(error: Exception, name: str) -> str:
+    """File and line of the innermost template frame; Jinja2 rewrites tracebacks to the template's own lines."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(name)]
+    others = [frame for frame in traceback.extract_tb(error.__traceback__) if "templates" in frame.filename]
+    frame = next(iter([*reversed(frames), *reversed(others)]), None)
+    return f"{frame.filename}, line {frame.lineno}" if frame else name
