@@ -8,12 +8,15 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 from digestbot.errors import UsageError
-from digestbot.model import Status, Subscriber
+from digestbot.model import Opinion, Paper, PaperRecord, SlotOutcome, Status, Subscriber, Vote
+from digestbot.storage import Storage
 from digestbot.storage.subscribers import email_key
-from digestbot.subscriber_form import FIELDS, NOBODY, FormError, form_from_csv, overlay
+from digestbot.subscriber_form import NOBODY, FormError, form_from_csv, overlay, to_form
 from digestbot.subscriptions import Office
 
 BLOCK = 1000
@@ -146,6 +149,9 @@ def _object(path: Path, number: int, item: object) -> Mapping[str, object]:
     return item
 
 
+_LEDGER = ("votes", "slots", "sent")  # what `export --full` adds
+
+
 def _plain(form: Mapping[str, object]) -> dict[str, object]:
     """The form without what `export --full` adds."""
     return {
@@ -174,10 +180,72 @@ def _import_block(office: Office, lines: list[Line], report: ImportReport) -> No
             report.unchanged += 1
         else:
             changes.append((before, after))
-    office.enrol(new, how="import")
-    office.store_changes(changes)
+    added = office.enrol(new, how="import")
+    changed = office.store_changes(changes)
+    _adopt_ledgers(office, lines, [*known.values(), *added, *changed])
     report.added += len(new)
     report.changed += len(changes)
+
+
+def _adopt_ledgers(office: Office, lines: list[Line], subscribers: list[Subscriber]) -> None:
+    """Takes over votes, ended slots and what was sent, where the lines have them (`export --full`)."""
+    full = [line for line in lines if any(name in line.form for name in _LEDGER)]
+    if not full:
+        return
+    by_key = {email_key(s.email): s for s in subscribers}
+    try:
+        ledgers = [read_ledger(line.form) for line in full]
+        names = {name for ledger in ledgers for name in ledger.papers}
+        ids = office.storage.papers.learn(sorted(names, key=repr), office.now)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"votes, slots or sent are not as `export --full` writes them: {error!r}") from error
+    for line, ledger in zip(full, ledgers, strict=True):
+        subscriber = by_key[email_key(overlay(NOBODY, {"email": line.form["email"]}).email)]
+        votes = [Vote(ids[name], opinion, at) for name, opinion, at in ledger.votes]
+        office.storage.subscribers.vote(subscriber.id, votes)
+        sent = {slot: [ids[name] for name in papers] for slot, papers in ledger.sent.items()}
+        office.storage.transfer.adopt(subscriber.id, ledger.slots, sent, office.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What `export --full` says of one subscriber beyond the form."""
+
+    votes: tuple[tuple[PaperRecord, Opinion, datetime], ...]
+    slots: dict[date, str]
+    sent: dict[date, tuple[PaperRecord, ...]]
+
+    @property
+    def papers(self) -> Iterator[PaperRecord]:
+        yield from (name for name, _, _ in self.votes)
+        yield from itertools.chain.from_iterable(self.sent.values())
+
+
+def read_ledger(form: Mapping[str, Any]) -> Ledger:
+    """Raises KeyError, TypeError or ValueError where the form is not as `export --full` writes it."""
+    return Ledger(
+        votes=tuple(
+            (_record(v["paper"]), Opinion(v["opinion"]), datetime.fromisoformat(v["at"]))
+            for v in form.get("votes", ())
+        ),
+        slots={
+            date.fromisoformat(slot): SlotOutcome(end).value for slot, end in form.get("slots", {}).items()
+        },
+        sent={
+            date.fromisoformat(slot): tuple(_record(paper) for paper in papers)
+            for slot, papers in form.get("sent", {}).items()
+        },
+    )
+
+
+def _record(name: Mapping[str, Any]) -> PaperRecord:
+    return PaperRecord(
+        title=str(name["title"]),
+        abstract=str(name["abstract"]),
+        authors=tuple(map(str, name["authors"])),
+        arxiv_id=name["arxiv_id"],
+        doi=name["doi"],
+    )
 
 
 def _new(line: Line, is_suppressed: bool, report: ImportReport) -> Subscriber:
@@ -195,3 +263,46 @@ def _changed(before: Subscriber, line: Line, report: ImportReport) -> Subscriber
             report.kept.append(f"{before.email} stays {before.status}")
         return replace(after, status=before.status)
     return after
+
+
+def export_subscribers(storage: Storage, *, full: bool = False) -> Iterator[dict[str, object]]:
+    """Everybody's form; `full` adds votes, ended slots and what was sent, papers by title and ids."""
+    everybody = storage.subscribers.everybody()
+    while block := list(itertools.islice(everybody, BLOCK)):
+        yield from _full_forms(storage, block) if full else map(to_form, block)
+
+
+def _full_forms(storage: Storage, block: list[Subscriber]) -> Iterator[dict[str, object]]:
+    ids = [s.id for s in block]
+    votes = storage.subscribers.votes(ids)
+    sent = storage.transfer.sent(ids)
+    named = {v.paper_id for said in votes.values() for v in said}
+    named |= {paper for slots in sent.values() for papers in slots.values() for paper in papers}
+    papers = {i: _paper_name(paper) for i, paper in storage.papers.papers(sorted(named)).items()}
+    slots = storage.transfer.outcomes(ids)
+    for s in block:
+        yield {
+            **to_form(s),
+            "votes": [
+                {"paper": papers[v.paper_id], "opinion": v.opinion, "at": v.at.isoformat()}
+                for v in votes.get(s.id, ())
+                if v.paper_id in papers
+            ],
+            "slots": {slot.isoformat(): outcome for slot, outcome in slots.get(s.id, {}).items()},
+            "sent": {
+                slot.isoformat(): [papers[paper] for paper in found if paper in papers]
+                for slot, found in sent.get(s.id, {}).items()
+            },
+        }
+
+
+def _paper_name(paper: Paper) -> dict[str, object]:
+    """What tells a paper from all others, on whatever machine."""
+    record = paper.record
+    return {
+        "title": record.title,
+        "abstract": record.abstract,
+        "authors": list(record.authors),
+        "arxiv_id": record.arxiv_id,
+        "doi": record.doi,
+    }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, time
 
-from digestbot.addresses import normalize_address
+from digestbot.addresses import check_address
 from digestbot.model import WEEKDAYS, Preferences, Schedule, Status, Subscriber, SubscriberId, Topic
 from digestbot.ranking import check_topics
 from digestbot.schedule import check_schedule
@@ -155,7 +155,7 @@ def _texts(value: object) -> tuple[str, ...]:
 def _email(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not an address")
-    return normalize_address(value)
+    return check_address(value)
 
 
 def _name(value: object) -> str | None:

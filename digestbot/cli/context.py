@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from digestbot.links import Links
+    from digestbot.pipeline import Desk
     from digestbot.settings import Settings
     from digestbot.storage import Storage
     from digestbot.subscriptions import Office
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -51,6 +51,15 @@ class App:
 
         with rehearse(self.settings, writing=writing) as storage:
             yield storage
+
+    @contextmanager
+    def desk(self, *, rehearsal: bool = False, writing: bool = False) -> Iterator[Desk]:
+        """What the pipeline works with, on the storage or on a rehearsal of it."""
+        from digestbot.pipeline import Desk, make_renderer
+
+        links = self.links()
+        with self.rehearsal(writing=writing) if rehearsal else self.storage() as storage:
+            yield Desk(self.settings, storage, links, make_renderer(self.settings, links))
 
     def links(self) -> Links:
         """Raises SettingsError where no secret key is set."""
@@ -105,13 +114,30 @@ def table(rows: list[tuple[object, ...]], header: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def progress(items: Iterable[T], *, label: str, length: int | None = None) -> Iterator[T]:
-    """Passes the items on with a bar on stderr, where that is a terminal."""
+@contextmanager
+def file_bar(label: str) -> Iterator[Callable[[Path, int, int], None] | None]:
+    """A bar on stderr that is told (file, bytes read, bytes altogether); None where stderr is no terminal."""
     if not sys.stderr.isatty():
-        yield from items
+        yield None
         return
-    with click.progressbar(items, label=label, length=length, file=sys.stderr) as bar:
-        yield from bar
+    with count_bar(label) as count:
+        yield lambda path, done, whole: count(done, whole) if count else None
+
+
+@contextmanager
+def count_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr that is told (done, altogether); None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=1, label=label, file=sys.stderr, update_min_steps=1) as bar:
+
+        def show(done: int, whole: int) -> None:
+            bar.length = max(whole, 1)
+            bar.pos = min(done, bar.length)
+            bar.update(0)
+
+        yield show
 
 
 def _cell(value: object) -> str:

@@ -77,13 +77,13 @@ def export(app: App) -> None:
 
 
 def _suppress(app: App, emails: tuple[str, ...], reason: str) -> None:
-    from digestbot.addresses import normalize_address
+    from digestbot.addresses import check_address
 
     problems = []
     valid = []
     for email in emails:
         try:
-            valid.append(normalize_address(email))
+            valid.append(check_address(email))
         except ValueError as error:
             problems.append(f"{email}: {error}")
     if problems:

@@ -1,4 +1,4 @@
-"""The state of digestbot behind one small face: five stores over one database, transactions, and rehearsals."""
+"""The state of digestbot behind one small face: stores over one database, transactions, and rehearsals."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from digestbot.errors import StorageError
 from digestbot.settings import Settings
 from digestbot.storage.database import Database
 from digestbot.storage.migrations import migrate, schema_version, steps
+from digestbot.storage.models import ModelStore
 from digestbot.storage.operation import OperationStore
 from digestbot.storage.outbox import OutboxStore
 from digestbot.storage.papers import PaperStore
 from digestbot.storage.slots import SlotStore
 from digestbot.storage.subscribers import SubscriberStore
+from digestbot.storage.transfer import TransferStore
 
 
 class Storage:
@@ -24,9 +26,11 @@ class Storage:
         self.db = db
         self.papers = PaperStore(db)
         self.subscribers = SubscriberStore(db)
+        self.models = ModelStore(db)
         self.slots = SlotStore(db)
         self.outbox = OutboxStore(db)
         self.operation = OperationStore(db)
+        self.transfer = TransferStore(db)
 
     def transaction(self) -> AbstractContextManager[None]:
         return self.db.transaction()

@@ -1,0 +1,85 @@
+"""`run`: one pass, or the scheduler."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import click
+
+from digestbot.cli.context import App, count_bar, file_bar, json_option, pass_app, print_json, say
+from digestbot.errors import UsageError
+
+if TYPE_CHECKING:
+    from digestbot.pipeline import RunReport
+
+
+@click.command("run")
+@click.option("--once", is_flag=True, help="One pass, each due mail tried once, then exit.")
+@click.option("--dry-run", is_flag=True, help="Report what a pass would do; changes nothing, sends nothing.")
+@json_option
+@pass_app
+def run_command(app: App, once: bool, dry_run: bool, as_json: bool) -> None:
+    """Ingest, compose what is due, deliver: as a scheduler, or --once."""
+    from digestbot.pipeline import Bars, check_relay, run_once
+
+    if app.pinned_now and not once and not dry_run:
+        raise UsageError("--now needs --once: a scheduler runs on real time")
+    if dry_run:
+        with app.desk(rehearsal=True, writing=True) as desk:
+            report = run_once(desk, app.now(), rehearsal=True)
+        _tell(report, as_json)
+        return
+    stop = _stop_on_signals()
+    with app.desk() as desk:
+        check_relay(desk.settings)
+        if not once:
+            _schedule(app, stop)
+            return
+        with file_bar("reading drops") as reading, count_bar("delivering") as delivering:
+            report = run_once(desk, app.now(), stop=stop, bars=Bars(reading, delivering))
+    _tell(report, as_json)
+    if not report.is_complete:
+        sys.exit(1)
+
+
+def _schedule(app: App, stop: threading.Event) -> None:
+    from digestbot.service import serve_forever
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    serve_forever(app.settings, stop=stop)
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that Ctrl-C and SIGTERM set, so that a pass ends at a safe point."""
+    stop = threading.Event()
+
+    def ask_to_stop(signum: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    signal.signal(signal.SIGINT, ask_to_stop)
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    return stop
+
+
+def _tell(report: RunReport, as_json: bool) -> None:
+    from digestbot.cli.ingest import tell
+
+    if as_json:
+        print_json(report.to_json())
+    for drop in report.drops.reports:
+        tell(drop)
+    digests = report.digests
+    say(f"digests: {digests.composed} composed, {digests.empty} empty, {digests.late} late")
+    if report.delivery is not None:
+        counts = ", ".join(
+            f"{count} {state}" for state, count in sorted(report.delivery.counts.items()) if count
+        )
+        say(f"mails: {counts or 'none due'}")
+        if report.delivery.stopped:
+            say(f"delivery stopped: {report.delivery.stopped}")
