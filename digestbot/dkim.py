@@ -1,0 +1,151 @@
+"""DKIM signatures (RFC 6376; Ed25519: RFC 8463), relaxed/relaxed, the same bytes for the same message every time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+
+from digestbot.errors import SettingsError
+
+# Named once more than present, so that nobody can add another one or drop it unseen (RFC 6376 8.15; RFC 8058 3.1).
+OVERSIGNED = (
+    "from",
+    "to",
+    "cc",
+    "subject",
+    "date",
+    "message-id",
+    "reply-to",
+    "mime-version",
+    "content-type",
+    "list-id",
+    "list-unsubscribe",
+    "list-unsubscribe-post",
+    "feedback-id",
+)
+SIGNED_WHERE_PRESENT = ("content-transfer-encoding", "auto-submitted", "precedence", "sender")
+SMALLEST_RSA_BITS = 2048
+
+Header = tuple[str, bytes]  # lower-case name, value with its folds
+
+
+class DkimSigner:
+    """Signs as `selector`._domainkey.`domain` with an RSA key of 2048 bits or more, or an Ed25519 key."""
+
+    def __init__(
+        self, key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey, selector: str, domain: str
+    ) -> None:
+        self._key, self.selector, self.domain = key, selector, domain.encode("idna").decode()
+        self._algorithm = "rsa-sha256" if isinstance(key, rsa.RSAPrivateKey) else "ed25519-sha256"
+
+    @classmethod
+    def load(cls, path: Path, selector: str, domain: str) -> DkimSigner:
+        """Reads a PEM file without passphrase; raises SettingsError naming DIGESTBOT_DKIM_KEY."""
+        try:
+            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        except (OSError, ValueError, TypeError):
+            raise SettingsError(
+                [f"DIGESTBOT_DKIM_KEY: {path} is no private key in PEM without passphrase"]
+            ) from None
+        if isinstance(key, rsa.RSAPrivateKey) and key.key_size < SMALLEST_RSA_BITS:
+            raise SettingsError([f"DIGESTBOT_DKIM_KEY: {path} has {key.key_size} bits; receivers want 2048"])
+        if not isinstance(key, rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey):
+            raise SettingsError([f"DIGESTBOT_DKIM_KEY: {path} must be an RSA or Ed25519 key"])
+        return cls(key, selector, domain)
+
+    def sign(self, message: bytes) -> bytes:
+        """The message under its signature; `t=` is its Date, so a retry has the same bytes. Each line ends in CRLF."""
+        head, _, body = message.partition(b"\r\n\r\n")
+        headers = _parse(head)
+        chosen = _choose(headers)
+        dates = [value for name, value in headers if name == "date"]
+        signed_at = int(parsedate_to_datetime(dates[0].decode().strip()).timestamp())
+        body_hash = base64.b64encode(hashlib.sha256(_relax_body(body)).digest()).decode()
+        unsigned = self._tags(signed_at, [name for name, _ in chosen], body_hash)
+        to_sign = b"".join(_relax(name, value) for name, value in chosen if value is not None)
+        to_sign += _relax("dkim-signature", unsigned).removesuffix(b"\r\n")
+        signature = base64.b64encode(self._sign(to_sign)).decode()
+        return b"DKIM-Signature:" + unsigned + _fold_signature(signature) + b"\r\n" + message
+
+    def dns_record(self) -> tuple[str, str]:
+        """Name and text of the TXT record that receivers look up."""
+        if isinstance(self._key, rsa.RSAPrivateKey):
+            kind, public = (
+                "rsa",
+                self._key.public_key().public_bytes(
+                    serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+                ),
+            )
+        else:
+            kind, public = "ed25519", self._key.public_key().public_bytes_raw()
+        text = f"v=DKIM1; k={kind}; p={base64.b64encode(public).decode()}"
+        return f"{self.selector}._domainkey.{self.domain}", text
+
+    def _sign(self, data: bytes) -> bytes:
+        if isinstance(self._key, rsa.RSAPrivateKey):
+            return self._key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+        return self._key.sign(hashlib.sha256(data).digest())  # RFC 8463 3: the hash is what is signed
+
+    def _tags(self, signed_at: int, names: list[str], body_hash: str) -> bytes:
+        lines = [
+            f" v=1; a={self._algorithm}; c=relaxed/relaxed; t={signed_at};",
+            f" d={self.domain}; s={self.selector};",
+            *_fold_names(names),
+            f" bh={body_hash};",
+            " b=",
+        ]
+        return "\r\n".join(lines).encode()
+
+
+def _parse(head: bytes) -> list[Header]:
+    headers: list[Header] = []
+    for line in re.split(rb"\r\n(?![ \t])", head):
+        name, _, value = line.partition(b":")
+        headers.append((name.decode("ascii", "replace").strip().lower(), value))
+    return headers
+
+
+def _choose(headers: list[Header]) -> list[tuple[str, bytes | None]]:
+    """Names in the order of h=, with the value each covers: the last instance first (RFC 6376 5.4.2); None: none left."""
+    chosen: list[tuple[str, bytes | None]] = []
+    for name in (*OVERSIGNED, *SIGNED_WHERE_PRESENT):
+        chosen += [(name, value) for other, value in reversed(headers) if other == name]
+        if name in OVERSIGNED:
+            chosen.append((name, None))
+    return chosen
+
+
+def _relax(name: str, value: bytes) -> bytes:
+    """RFC 6376 3.4.2."""
+    text = re.sub(rb"[ \t]+", b" ", value.replace(b"\r\n", b"")).strip(b" \t")
+    return name.encode() + b":" + text + b"\r\n"
+
+
+def _relax_body(body: bytes) -> bytes:
+    """RFC 6376 3.4.4."""
+    text = re.sub(rb"[ \t]+(?=\r\n)", b"", body)
+    text = re.sub(rb"[ \t]+", b" ", text)
+    text = re.sub(rb"(?:\r\n)+\Z", b"", text)
+    return text + b"\r\n" if text else b""
+
+
+def _fold_names(names: list[str]) -> list[str]:
+    """The h= tag in lines of at most 78 characters."""
+    lines, line = [], " h="
+    for index, name in enumerate(names):
+        part = name + (";" if index == len(names) - 1 else ":")
+        if len(line) + len(part) > 77:
+            lines.append(line)
+            line = "  "
+        line += part
+    return [*lines, line]
+
+
+def _fold_signature(text: str) -> bytes:
+    return "\r\n  ".join(text[start : start + 72] for start in range(0, len(text), 72)).encode()
