@@ -248,7 +248,7 @@ def _week(rhythm: _Rhythm, monday: int) -> tuple[Due, ...]:
 
 def _instant(timezone: str, send_at: time, slot: date) -> datetime | None:
     zone = _zone(timezone)
-    local = datetime.combine(slot, send_at, tzinfo=zone)
+    local = datetime.combine(slot, send_at.replace(fold=0), tzinfo=zone)
     before, after = (
         local.utcoffset(),
         local.replace(fold=1).utcoffset(),
