@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from email.utils import parseaddr
+
 from digestbot.links import Links
-from digestbot.mail import Mail
-from digestbot.model import OutboxEntry
+from digestbot.mail import Letterhead, Mail, Mailbox, digest_mail, parse_mailbox, system_mail
+from digestbot.model import WEEKDAYS, EntryKind, OutboxEntry, Subscriber
 from digestbot.render import Renderer
+from digestbot.schedule import next_due
 from digestbot.settings import Settings
 from digestbot.storage import Storage
 
@@ -17,7 +21,64 @@ class MailRoom:
         self._storage = storage
         self._links = links
         self._renderer = renderer
+        self._rendering = threading.Lock()
+        self._letterhead = Letterhead(
+            sender=parse_mailbox(settings.from_),
+            bounces=settings.bounce_address or parseaddr(settings.from_)[1],
+            links=links,
+            reply_to=parse_mailbox(settings.reply_to) if settings.reply_to else None,
+        )
 
     def make(self, entry: OutboxEntry) -> Mail | None:
-        """The mail of an entry; None where nothing is left to send (papers withdrawn, subscriber gone)."""
-        raise NotImplementedError
+        """The mail of an entry; None where nothing is left to send: the subscriber or every paper is gone."""
+        subscriber = self._find_subscriber(entry)
+        if subscriber is None and entry.kind is not EntryKind.OPERATOR:
+            return None
+        if entry.digest is None:
+            return self._system_mail(entry, subscriber)
+        assert subscriber is not None
+        papers = self._storage.papers.papers([chosen.paper_id for chosen in entry.digest.papers])
+        if len(papers) < len(entry.digest.papers):
+            return None
+        with self._rendering:
+            rendered = self._renderer.digest(entry.digest, subscriber, papers)
+        return digest_mail(
+            entry.digest, subscriber, rendered, message_id=entry.message_id, letterhead=self._letterhead
+        )
+
+    def _find_subscriber(self, entry: OutboxEntry) -> Subscriber | None:
+        if entry.subscriber_id is None:
+            return None
+        return self._storage.subscribers.get_many([entry.subscriber_id]).get(entry.subscriber_id)
+
+    def _system_mail(self, entry: OutboxEntry, subscriber: Subscriber | None) -> Mail:
+        values = {**entry.payload, "email": entry.recipient, **self._about(entry, subscriber)}
+        with self._rendering:
+            rendered = self._renderer.system(entry.kind, values)
+        return system_mail(
+            entry.kind,
+            rendered,
+            recipient=Mailbox(subscriber.name or "" if subscriber else "", entry.recipient),
+            entry=(entry.id, entry.subscriber_id),
+            at=entry.composed_at,
+            message_id=entry.message_id,
+            letterhead=self._letterhead,
+        )
+
+    def _about(self, entry: OutboxEntry, subscriber: Subscriber | None) -> dict[str, str]:
+        """What the templates may say of a subscriber."""
+        if subscriber is None:
+            return {}
+        links, who, schedule = self._links, subscriber.id, subscriber.schedule
+        topics = [topic.name for topic in subscriber.preferences.topics]
+        days = "every day" if len(schedule.days) == len(WEEKDAYS) else "on " + ", ".join(schedule.days)
+        first = next_due(schedule, entry.composed_at)
+        return {
+            "confirm_url": links.confirm(who, entry.composed_at),
+            "preferences_url": links.preferences(who),
+            "unsubscribe_url": links.unsubscribe(who),
+            "account_url": links.account(who, entry.composed_at),
+            "topics": ", ".join(topics[:3]) + (f" and {len(topics) - 3} more" if len(topics) > 3 else ""),
+            "schedule": f"{days} at {schedule.send_at:%H:%M} ({schedule.timezone})",
+            "next_digest": f"{first.slot:%A, %-d %B}" if first else "",
+        }

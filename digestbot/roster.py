@@ -12,8 +12,19 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from digestbot.catalogue import Seen
 from digestbot.errors import UsageError
-from digestbot.model import Opinion, Paper, PaperRecord, SlotOutcome, Status, Subscriber, Vote
+from digestbot.model import (
+    DropReport,
+    Opinion,
+    Paper,
+    PaperId,
+    PaperRecord,
+    SlotOutcome,
+    Status,
+    Subscriber,
+    Vote,
+)
 from digestbot.storage import Storage
 from digestbot.storage.subscribers import email_key
 from digestbot.subscriber_form import NOBODY, FormError, form_from_csv, overlay, to_form
@@ -154,11 +165,7 @@ _LEDGER = ("votes", "slots", "sent")  # what `export --full` adds
 
 def _plain(form: Mapping[str, object]) -> dict[str, object]:
     """The form without what `export --full` adds."""
-    return {
-        name: value
-        for name, value in form.items()
-        if name in FIELDS or name not in ("votes", "sent", "slots")
-    }
+    return {name: value for name, value in form.items() if name not in _LEDGER}
 
 
 def _import_block(office: Office, lines: list[Line], report: ImportReport) -> None:
@@ -196,7 +203,7 @@ def _adopt_ledgers(office: Office, lines: list[Line], subscribers: list[Subscrib
     try:
         ledgers = [read_ledger(line.form) for line in full]
         names = {name for ledger in ledgers for name in ledger.papers}
-        ids = office.storage.papers.learn(sorted(names, key=repr), office.now)
+        ids = _learn_papers(office, sorted(names, key=repr))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"votes, slots or sent are not as `export --full` writes them: {error!r}") from error
     for line, ledger in zip(full, ledgers, strict=True):
@@ -205,6 +212,15 @@ def _adopt_ledgers(office: Office, lines: list[Line], subscribers: list[Subscrib
         office.storage.subscribers.vote(subscriber.id, votes)
         sent = {slot: [ids[name] for name in papers] for slot, papers in ledger.sent.items()}
         office.storage.transfer.adopt(subscriber.id, ledger.slots, sent, office.now)
+
+
+def _learn_papers(office: Office, names: list[PaperRecord]) -> dict[PaperRecord, PaperId]:
+    """Papers that a ledger names: known here, or learnt as a library's are, seen by nobody until a drop has them."""
+    papers = office.storage.papers
+    drop = papers.begin_drop("imported ledger", office.now)
+    _, ids = papers.add(drop, names, Seen(None, mailable=False))
+    papers.finish_drop(drop, "library", DropReport("imported ledger", "ledger"))
+    return dict(zip(names, ids, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,9 @@ def field_options(command: F) -> F:
 @click.option("--confirmed", is_flag=True, help="You vouch for consent; no confirmation mail.")
 @json_option
 @pass_app
-def add(app: App, email: str, library: Path | None, confirmed: bool, as_json: bool, **fields: object) -> None:
+def add(
+    app: App, /, email: str, library: Path | None, confirmed: bool, as_json: bool, **fields: object
+) -> None:
     """Add a subscriber. Without --confirmed a confirmation mail is queued."""
     from digestbot.subscriber_form import FormError, to_form
     from digestbot.subscriptions import new_subscriber
@@ -87,7 +89,7 @@ def add(app: App, email: str, library: Path | None, confirmed: bool, as_json: bo
 )
 @json_option
 @pass_app
-def set_(app: App, email: str, library: Path | None, as_json: bool, **fields: object) -> None:
+def set_(app: App, /, email: str, library: Path | None, as_json: bool, **fields: object) -> None:
     """Change a subscriber's fields; --topic replaces all topics."""
     from digestbot.subscriber_form import FormError, to_form
     from digestbot.subscriptions import get_subscriber
@@ -134,7 +136,7 @@ def show(app: App, email: str, as_json: bool) -> None:
                 for v in votes
                 if v.paper_id in papers
             ],
-            "bounces": [_bounce(asdict(b)) for b in storage.outbox.bounces_of(subscriber.id)],
+            "bounces": [_bounce(asdict(b)) for b in storage.bounces.of_subscriber(subscriber.id)],
         }
     if as_json:
         print_json(report)
@@ -212,7 +214,7 @@ def import_(app: App, file: Path, sync: bool, as_json: bool) -> None:
 @click.argument("email")
 @field_options
 @pass_app
-def invite(app: App, email: str, **fields: object) -> None:
+def invite(app: App, /, email: str, **fields: object) -> None:
     """Ask somebody to confirm; asks again where they did not answer. Works with closed sign-up, too."""
     from digestbot.model import EntryKind, Status
     from digestbot.subscriber_form import FormError

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from digestbot.errors import StorageError
 from digestbot.settings import Settings
+from digestbot.storage.bounces import BounceStore
 from digestbot.storage.database import Database
 from digestbot.storage.migrations import migrate, schema_version, steps
 from digestbot.storage.models import ModelStore
@@ -29,6 +30,7 @@ class Storage:
         self.models = ModelStore(db)
         self.slots = SlotStore(db)
         self.outbox = OutboxStore(db)
+        self.bounces = BounceStore(db)
         self.operation = OperationStore(db)
         self.transfer = TransferStore(db)
 
