@@ -241,7 +241,9 @@ def _values(s: Subscriber) -> tuple[Value, ...]:
         preferences.max_papers,
         preferences.min_score,
         preferences.trending_share,
-        json.dumps([asdict(topic) for topic in preferences.topics], ensure_ascii=False, separators=(",", ":")),
+        json.dumps(
+            [asdict(topic) for topic in preferences.topics], ensure_ascii=False, separators=(",", ":")
+        ),
         to_epoch(s.confirmed_at) if s.confirmed_at else None,
         to_epoch(s.next_due_at) if s.next_due_at else None,
     )
