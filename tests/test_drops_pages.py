@@ -117,7 +117,8 @@ def test_a_page_cut_after_a_title_keeps_the_rest(tmp_path: Path) -> None:
 
 
 def test_a_missing_abstract_spoils_one_entry_only(tmp_path: Path) -> None:
-    text = f"Subscribe\n\nDaily Papers\n\nJan 9\n\nFirst Title\n\n{ABSTRACT}\n\nNo Abstract Here\n\nThird Title\n\n{ABSTRACT}"
+    text = "Subscribe\n\nDaily Papers\n\nJan 9\n\n"
+    text += f"First Title\n\n{ABSTRACT}\n\nNo Abstract Here\n\nThird Title\n\n{ABSTRACT}"
     _, papers, rejected = read(written(tmp_path, text))
     assert [p.title for p in papers] == ["First Title", "Third Title"]
     assert [r.line for r in rejected] == [11]

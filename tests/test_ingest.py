@@ -243,9 +243,7 @@ def test_odd_names_are_shown_and_kept(folder: DropFolder) -> None:
     names = ["new\nline.txt", "x" * 255, "-rf", "näme \u202e.txt"]
     for name in names:
         written(folder.incoming, "nothing", name)
-    raw = os.fsencode(folder.incoming) + b"/bad\xff.txt"
-    with open(raw, "w") as file:
-        file.write("nothing")
+    written(folder.incoming, "nothing", os.fsdecode(b"bad\xff.txt"))
     found = ingest_waiting(papers, folder, now=NOW)
     assert len(found.reports) == 5
     assert all(Path(r.path).name.isprintable() for r in found.reports)

@@ -6,12 +6,13 @@ docs/formats.md says how to add one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from digestbot.drops import jsonlines, pages
+from digestbot.drops import bibtex, feeds, huggingface, jsonlines, pages, ris, table
 from digestbot.drops.source import Source, decode_head
 from digestbot.errors import DropError
 from digestbot.model import PaperRecord, Rejection
@@ -27,14 +28,22 @@ class Format:
 
 
 FORMATS = (  # in the order of asking: the surest signs first
+    Format(huggingface.NAME, huggingface.recognises, huggingface.read),
+    Format(jsonlines.LIST, jsonlines.recognises_list, jsonlines.read_list),
     Format(jsonlines.NAME, jsonlines.recognises, jsonlines.read),
+    Format(feeds.ARXIV_ATOM, feeds.recognises_arxiv_atom, feeds.read_arxiv_atom),
+    Format(feeds.ARXIV_RSS, feeds.recognises_arxiv_rss, feeds.read_arxiv_rss),
+    Format(feeds.FEED, feeds.recognises_feed, feeds.read_feed),
     Format(pages.DENSE, pages.recognises_dense, pages.read),
+    Format(ris.NAME, ris.recognises, ris.read),
+    Format(table.NAME, table.recognises, table.read),
     Format(pages.SPACED, pages.recognises_spaced, pages.read),
+    Format(bibtex.NAME, bibtex.recognises, bibtex.read),
 )
 
-# Formats that list what is new today; the others are collections of any size.
-DAILY = frozenset({pages.DENSE, pages.SPACED})
 PAGES = frozenset({pages.DENSE, pages.SPACED})
+# What lists the papers of a day; the others are collections of any size.
+DAILY = PAGES | {huggingface.NAME, feeds.ARXIV_ATOM, feeds.ARXIV_RSS, feeds.FEED}
 
 
 class DropReading:
@@ -99,4 +108,6 @@ def recognise(head: bytes) -> Format:
     for form in FORMATS:
         if form.recognises(text):
             return form
+    if re.match(r"\s*(?:<!doctype html|<html|<head)", text, re.IGNORECASE):
+        raise DropError("an HTML page; save it as text, or its feed")
     raise DropError("no format that digestbot knows")

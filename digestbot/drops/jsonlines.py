@@ -12,10 +12,23 @@ from digestbot.errors import DropError
 from digestbot.model import PaperRecord, Rejection
 
 NAME = "jsonl"
+LIST = "json"
 
 
 def recognises(head: str) -> bool:
     return head.lstrip().startswith("{")
+
+
+def recognises_list(head: str) -> bool:
+    return head.lstrip().startswith("[")
+
+
+def read_list(source: Source, _received: date) -> Iterator[PaperRecord | Rejection]:
+    items = load_json(source.whole().removeprefix(b"\xef\xbb\xbf"))
+    if not isinstance(items, list):
+        raise DropError("not a list of papers")
+    for number, item in enumerate(items, 1):
+        yield read_object(item, Place(entry=number))
 
 
 def read(source: Source, _received: date) -> Iterator[PaperRecord | Rejection]:

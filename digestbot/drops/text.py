@@ -44,8 +44,8 @@ def strip_markup(text: str) -> str:
 
 
 def from_html(text: str) -> str:
-    """Plain text of what is known to be HTML."""
-    return html.unescape(strip_markup(text))
+    """Plain text of what is known to be HTML, where a run of blanks is one."""
+    return " ".join(html.unescape(strip_markup(text)).split())
 
 
 def clean_url(text: str | None) -> str | None:

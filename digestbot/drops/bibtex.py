@@ -1,0 +1,117 @@
+"""BibTeX and BibLaTeX, as people keep their libraries."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+
+import bibtexparser
+from bibtexparser.middlewares import RemoveEnclosingMiddleware, ResolveStringReferencesMiddleware
+from bibtexparser.model import (
+    Block,
+    DuplicateBlockKeyBlock,
+    DuplicateFieldKeyBlock,
+    Entry,
+    ParsingFailedBlock,
+)
+
+from digestbot.drops.entry import BadField, Place, make_record
+from digestbot.drops.identifiers import find_arxiv_id
+from digestbot.drops.source import Source, decode
+from digestbot.drops.text import clean
+from digestbot.mathtext import decode_latex
+from digestbot.model import PaperRecord, Rejection
+
+NAME = "bibtex"
+_ENTRY = re.compile(r"^\s*@\s*[A-Za-z]+\s*[{(]", re.MULTILINE)
+
+logging.getLogger("bibtexparser").setLevel(logging.CRITICAL + 1)  # its complaints stand in our report
+
+
+def recognises(head: str) -> bool:
+    return _ENTRY.search(head) is not None
+
+
+def read(source: Source, _received: date) -> Iterator[PaperRecord | Rejection]:
+    stack = [ResolveStringReferencesMiddleware(), RemoveEnclosingMiddleware()]
+    library = bibtexparser.parse_string(decode(source.whole()), parse_stack=stack)
+    for block in library.blocks:
+        line = (block.start_line or 0) + 1
+        entry = _entry_of(block)
+        if entry is not None:
+            yield _read_entry(entry, Place(line=line))
+        elif isinstance(block, ParsingFailedBlock):
+            yield Rejection(f"broken BibTeX: {_why(block)}", line=line)
+
+
+def _entry_of(block: Block) -> Entry | None:
+    """The entry of a block. One whose key or field names occur twice is an entry all the same."""
+    if isinstance(block, DuplicateBlockKeyBlock | DuplicateFieldKeyBlock):
+        inner = block.ignore_error_block
+        return inner if isinstance(inner, Entry) else None
+    return block if isinstance(block, Entry) else None
+
+
+def _why(block: ParsingFailedBlock) -> str:
+    return clean(getattr(block.error, "abort_reason", None) or str(block.error) or "cannot be read")[:200]
+
+
+def _read_entry(entry: Entry, place: Place) -> PaperRecord | Rejection:
+    fields: dict[str, str] = {}
+    for field in entry.fields:
+        fields.setdefault(field.key.lower(), str(field.value))
+    try:
+        return _record(fields)
+    except BadField as error:
+        return place.rejection(str(error))
+
+
+def _record(fields: Mapping[str, str]) -> PaperRecord:
+    arxiv = _arxiv(fields)
+    return make_record(
+        _plain(fields.get("title", "")),
+        abstract=_plain(fields.get("abstract", "")),
+        authors=_authors(fields.get("author", "")),
+        published=_date(fields.get("date", "")),
+        categories=(fields.get("primaryclass", ""),),
+        url=fields.get("url", "").replace("\\", ""),
+        arxiv_id=arxiv[0] if arxiv else None,
+        arxiv_version=arxiv[1] if arxiv else None,
+        doi=fields.get("doi", "").replace("\\", ""),
+    )
+
+
+def _arxiv(fields: Mapping[str, str]) -> tuple[str, int | None] | None:
+    kind = fields.get("archiveprefix", fields.get("eprinttype", "")).lower()
+    if "eprint" in fields and kind in ("arxiv", ""):
+        return find_arxiv_id(f"arxiv:{fields['eprint'].lower().removeprefix('arxiv:')}")
+    texts = (fields.get(name, "") for name in ("url", "journal", "journaltitle", "note", "howpublished"))
+    return next(filter(None, map(find_arxiv_id, texts)), None)
+
+
+def _plain(text: str) -> str:
+    return decode_latex(text) if any(sign in text for sign in "\\{}~") else text
+
+
+def _authors(text: str) -> list[str]:
+    """`A and B`, where an `and` within braces belongs to a name; `others` is nobody."""
+    names, depth, name = [], 0, ""
+    for part in re.split(r"(\s+and\s+|[{}])", text):
+        depth += {"{": 1, "}": -1}.get(part, 0)
+        if depth <= 0 and part.strip().lower() == "and":
+            names.append(name)
+            name = ""
+        else:
+            name += part
+    return [_plain(name) for name in (*names, name) if name.strip().lower() != "others"]
+
+
+def _date(text: str) -> date | None:
+    """BibLaTeX's date where it is a whole one."""
+    found = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)(?:[T/].*)?", text.strip())
+    try:
+        return date(int(found[1]), int(found[2]), int(found[3])) if found else None
+    except ValueError:
+        return None
