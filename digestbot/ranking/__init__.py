@@ -1,5 +1,12 @@
 """Text to vectors, profile to scores, reasons and diversity. Pure: values in, values out. docs/ranking.md tells how."""
 
+import os
+
+# One thread, set before numpy is loaded: the same sums on every machine, and no fight over the cores (a decomposition
+# of 0.3 s took 7 s on a busy machine with two).
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from digestbot.ranking.candidates import Index, index
 from digestbot.ranking.diversity import diversify
 from digestbot.ranking.explanation import Explanation, Part, explain
