@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 
 from digestbot.model import WEEKDAYS, Schedule
 from digestbot.schedule import Settlement, Verdict, next_digest, next_due, reschedule, settle
-from tests.test_schedule_calendar import YEARS, ZONES, Walk, clock_changes, times_around
+from tests.test_schedule_calendar import MINUTE, YEARS, ZONES, Walk, clock_changes, times_around
 
 DAY = timedelta(days=1)
 Clock = tuple[str, datetime]  # a zone, and an instant at which its clocks change
+FIRST_DAY = datetime(YEARS[0], 1, 1, tzinfo=UTC)
 LIMIT = timedelta(hours=12)
 SKIPPED = "skipped"
 
@@ -154,29 +156,40 @@ class Judge:
 
 
 def send_times(zone: str, change: datetime) -> st.SearchStrategy[time]:
-    return st.sampled_from(sorted(times_around(change, zone))) | st.times().map(
-        lambda t: t.replace(second=0, microsecond=0)
+    """Mostly times that the clocks skip or show twice, and those near them."""
+    near = st.sampled_from(sorted(times_around(change, zone)))
+    sides = sorted(at.astimezone(ZoneInfo(zone)).replace(tzinfo=None) for at in (change, change - MINUTE))
+    first = sides[0].hour * 60 + sides[0].minute
+    between = st.integers(first, first + (sides[1] - sides[0]) // MINUTE)
+    return (
+        between.map(minute_of_day)
+        | between.map(minute_of_day)
+        | near
+        | st.integers(0, 1439).map(minute_of_day)
     )
 
 
-WEEKDAY_SETS = st.sets(st.sampled_from(WEEKDAYS), min_size=1).map(
-    lambda chosen: tuple(day for day in WEEKDAYS if day in chosen)
-) | st.just(WEEKDAYS)
+def minute_of_day(minute: int) -> time:
+    return time(minute // 60 % 24, minute % 60)
+
+
+WEEKDAY_SETS = st.just(WEEKDAYS) | st.integers(1, 127).map(
+    lambda bits: tuple(day for i, day in enumerate(WEEKDAYS) if bits >> i & 1)
+)
 SECONDS = st.sampled_from([0, 0, 0, 1, 30, 59]).map(lambda s: timedelta(seconds=s))
 OUTAGES = st.integers(0, 3 * 24 * 60).map(lambda m: timedelta(minutes=m))
 MOMENTS = st.integers(0, 90).map(lambda m: timedelta(minutes=m))
 ACTIONS = st.sampled_from(["tick", "tick", "tick", "zone", "time", "days", "pause", "skip", "back"])
 
 
-@st.composite
-def changes_of_clocks(draw: st.DrawFn) -> Clock:
-    """A zone and an instant at which its clocks change, or any instant where they do not in that year."""
-    zone, year = draw(st.sampled_from(ZONES)), draw(st.sampled_from(YEARS))
-    changes = [change for change in clock_changes(zone) if change.year == year]
-    any_minute = st.integers(0, 360 * 24 * 60).map(
-        lambda m: datetime(year, 1, 1, tzinfo=UTC) + timedelta(minutes=m)
-    )
-    return zone, draw(st.sampled_from(changes) if changes else any_minute)
+CLOCK_CHANGES = [(zone, change) for zone in ZONES for change in clock_changes(zone)]
+LOST_DATES = [(zone, change) for zone, change in CLOCK_CHANGES if change.date() == date(2011, 12, 30)]
+ANY_CLOCK = st.tuples(
+    st.sampled_from(ZONES), st.integers(0, 365 * len(YEARS)).map(lambda n: FIRST_DAY + n * DAY)
+)
+CLOCKS = (
+    st.sampled_from(CLOCK_CHANGES) | st.sampled_from(CLOCK_CHANGES) | ANY_CLOCK | st.sampled_from(LOST_DATES)
+)
 
 
 def changed(data: st.DataObject, world: World, action: str, now: datetime, clock: Clock) -> Schedule:
@@ -203,10 +216,12 @@ def moment(data: st.DataObject, world: World, now: datetime) -> datetime:
 
 
 def live(data: st.DataObject, steps: int) -> None:
-    clock = data.draw(changes_of_clocks())
+    clock = data.draw(CLOCKS)
     zone, change = clock
-    now = latest = change - data.draw(st.integers(0, 60)) * timedelta(hours=1)
+    now = latest = change - data.draw(st.integers(0, 24) | st.integers(0, 60)) * timedelta(hours=1)
     schedule = Schedule(zone, data.draw(send_times(*clock)), data.draw(WEEKDAY_SETS))
+    if data.draw(st.booleans()):  # confirmed in the very instant a slot is due
+        now = latest = World(schedule, now).next_due_at or now
     world, judge = World(schedule, now), Judge(schedule, now, change - 5 * DAY)
     assert world.next_due_at == judge.next()
     for _ in range(data.draw(st.integers(1, steps))):
