@@ -30,7 +30,7 @@ from digestbot.owner import Life, life_of, owner_name
 from digestbot.smtp import Connection, Handover, Mail, ServerRefused, SmtpSettings, Timeouts
 from digestbot.smtp_replies import Reply, Stage, Verdict
 from digestbot.storage import Storage
-from digestbot.storage.bounces import BounceRecord, BounceStore
+from digestbot.storage.bounces import BounceRecord
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class _Pass:
         now: Callable[[], datetime],
         owner: str,
     ) -> None:
-        self.storage, self.store, self.bounces = storage, storage.outbox, BounceStore(storage.db)
+        self.storage, self.store = storage, storage.outbox
         self.make_mail, self.relay, self.policy = make_mail, relay, policy
         self.now, self.owner = now, owner
         self.started_at = now()
@@ -250,8 +250,8 @@ class _Pass:
         slot = entry.digest.slot if entry.digest else None
         status = handover.reply.enhanced or str(handover.reply.code)
         bounce = BounceRecord(entry.subscriber_id, slot, now, kind, status, handover.reply.line)
-        self.bounces.add(bounce)
-        reason = suppression_reason(self.bounces, bounce)
+        self.storage.bounces.add(bounce)
+        reason = suppression_reason(self.storage.bounces, bounce)
         if reason is not None:
             self.storage.subscribers.suppress(entry.recipient, reason=reason, at=now)
 

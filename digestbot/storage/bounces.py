@@ -27,19 +27,21 @@ class BounceStore:
     def __init__(self, db: Database) -> None:
         self.db = db
 
-    def add(self, bounce: BounceRecord) -> None:
+    def add(self, bounce: BounceRecord) -> bool:
+        """Keeps the evidence; False: the same was known of the same mail already."""
+        slot = None if bounce.slot is None else bounce.slot.isoformat()
+        known = "slot = ?" if slot is not None else "slot IS NULL AND at = ?"
         with self.db.transaction():
+            if self.db.row(
+                f"SELECT 1 FROM bounces WHERE subscriber_id = ? AND class = ? AND {known}",
+                (bounce.subscriber_id, bounce.kind, to_epoch(bounce.at) if slot is None else slot),
+            ):
+                return False
             self.db.execute(
                 "INSERT INTO bounces (subscriber_id, slot, at, class, status, detail) VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    bounce.subscriber_id,
-                    None if bounce.slot is None else bounce.slot.isoformat(),
-                    to_epoch(bounce.at),
-                    bounce.kind,
-                    bounce.status,
-                    bounce.detail,
-                ),
+                (bounce.subscriber_id, slot, to_epoch(bounce.at), bounce.kind, bounce.status, bounce.detail),
             )
+        return True
 
     def of_subscriber(self, subscriber_id: SubscriberId, since: datetime | None = None) -> list[BounceRecord]:
         """The evidence against a subscriber's address, oldest first."""
