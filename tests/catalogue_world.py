@@ -7,6 +7,7 @@ from pathlib import Path
 
 from digestbot.drops import read_drop
 from digestbot.drops.entry import make_record
+from digestbot.errors import DropError
 from digestbot.model import DropReport, PaperRecord, Rejection
 from digestbot.storage.database import Database
 from digestbot.storage.migrations import migrate
@@ -47,3 +48,12 @@ def written(folder: Path, text: str | bytes, name: str = "drop") -> Path:
 def counts(report: DropReport) -> tuple[int, int, int, int]:
     """new, known, updated, rejected."""
     return report.new, report.known, report.updated, len(report.rejected)
+
+
+def refusal(path: Path) -> str:
+    """Why a drop cannot be read, or cannot be read further; '' if it can."""
+    try:
+        rejected = read(path)[2]
+    except DropError as error:
+        return str(error)
+    return rejected[-1].reason if rejected else ""

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 
-import bibtexparser
+from bibtexparser.entrypoint import parse_string
+from bibtexparser.library import Library
 from bibtexparser.middlewares import RemoveEnclosingMiddleware, ResolveStringReferencesMiddleware
 from bibtexparser.model import (
     Block,
@@ -35,23 +36,28 @@ def recognises(head: str) -> bool:
 
 
 def read(source: Source, _received: date) -> Iterator[PaperRecord | Rejection]:
-    stack = [ResolveStringReferencesMiddleware(), RemoveEnclosingMiddleware()]
-    library = bibtexparser.parse_string(decode(source.whole()), parse_stack=stack)
+    library = _unquoted(parse_string(decode(source.whole()), parse_stack=[]))
     for block in library.blocks:
         line = (block.start_line or 0) + 1
-        entry = _entry_of(block)
+        entry = block if isinstance(block, Entry) else _twin(block, library)
         if entry is not None:
             yield _read_entry(entry, Place(line=line))
         elif isinstance(block, ParsingFailedBlock):
             yield Rejection(f"broken BibTeX: {_why(block)}", line=line)
 
 
-def _entry_of(block: Block) -> Entry | None:
-    """The entry of a block. One whose key or field names occur twice is an entry all the same."""
+def _unquoted(library: Library) -> Library:
+    """The same with strings put in and the values' quotes or braces taken off."""
+    return RemoveEnclosingMiddleware().transform(ResolveStringReferencesMiddleware().transform(library))
+
+
+def _twin(block: Block, library: Library) -> Entry | None:
+    """The entry of a block whose key or field names occurred before: an entry all the same."""
     if isinstance(block, DuplicateBlockKeyBlock | DuplicateFieldKeyBlock):
         inner = block.ignore_error_block
-        return inner if isinstance(inner, Entry) else None
-    return block if isinstance(block, Entry) else None
+        if isinstance(inner, Entry):
+            return next(iter(_unquoted(Library([*library.strings, inner])).entries), None)
+    return None
 
 
 def _why(block: ParsingFailedBlock) -> str:

@@ -83,11 +83,12 @@ def make_record(
 
 
 def _arxiv(arxiv_id: str | None, doi: str | None, url: str | None) -> tuple[str | None, int | None]:
-    for text in (arxiv_id, doi and read_doi(doi), url if url and "/" in url else None):
-        found = read_arxiv_id(text) if text else None
-        if found:
-            return found
-    return None, None
+    """The first id among them, with the version that any of them tells."""
+    texts = (arxiv_id, doi and read_doi(clean(doi)), url if url and "/" in url else None)
+    found = [one for one in (read_arxiv_id(text) for text in texts if text) if one]
+    if not found:
+        return None, None
+    return found[0][0], next((version for one, version in found if one == found[0][0] and version), None)
 
 
 def _author_count(count: int | None, names: tuple[str, ...]) -> int | None:

@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 import feedparser
 
-from digestbot.drops.entry import BadField, Place, make_record
+from digestbot.drops.entry import BadField, make_record
 from digestbot.drops.identifiers import find_arxiv_id, read_doi
 from digestbot.drops.source import Source, decode
 from digestbot.drops.text import from_html
@@ -84,7 +84,7 @@ def _read(source: Source, convert: Callable[[Entry], PaperRecord]) -> Iterator[P
         raise DropError(f"not well-formed XML: {broken.reason} (line {broken.line})")
     for number, entry in enumerate(feed.entries, 1):
         try:
-            yield convert(entry)
+            yield convert(dict(entry))  # a plain one: feedparser's answers for fields that are not there
         except BadField as error:
             yield Rejection(str(error), entry=number)
     if broken:

@@ -7,10 +7,10 @@ import re
 from urllib.parse import urlsplit
 
 # Control characters and line ends become one space together with the blanks around them; the others vanish:
-# lone surrogates, bidi embeddings, overrides and isolates, zero-width space, byte order mark, noncharacters.
+# lone surrogates, bidi embeddings, overrides and isolates, zero-width space, byte order mark, noncharacters, tags.
 _BREAKS = re.compile(r"[ \t]*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*")
 _UNSHOWABLE = re.compile(
-    "[\ud800-\udfff\u200b\ufeff\u202a-\u202e\u2066-\u2069\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e001f]"
+    "[\ud800-\udfff\u200b\ufeff\u202a-\u202e\u2066-\u2069\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e007f]"
 )
 
 _ELEMENTS = (
