@@ -25,12 +25,13 @@ from digestbot.delivery_rules import (
     decide,
 )
 from digestbot.errors import DeliveryStopped
-from digestbot.model import EntryState, OutboxEntry, Outcome
+from digestbot.model import EntryState, OutboxEntry, Outcome, SubscriberId
 from digestbot.owner import Life, life_of, owner_name
 from digestbot.smtp import Connection, Handover, Mail, ServerRefused, SmtpSettings, Timeouts
 from digestbot.smtp_replies import Reply, Stage, Verdict
 from digestbot.storage import Storage
 from digestbot.storage.bounces import BounceRecord
+from digestbot.storage.limits import LimitStore
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class DeliveryReport:
 
     counts: Counter[EntryState]
     stopped: DeliveryStopped | None = None  # why it ended before the queue did; its text is for the operator
+    put_off: int = 0  # digests that wait for the daily limit
 
 
 def deliver(
@@ -108,6 +110,11 @@ class _Pass:
         self._claimed: deque[OutboxEntry] = deque()
         self._lines: list[_Line] = []
         self._trouble = 0
+        self._limits = LimitStore(storage.db)
+        self._owed: set[SubscriberId | None] = set(
+            self._limits.owed(self.started_at) if policy.daily_limit else ()
+        )
+        self._is_full = False  # the daily limit is reached
         self._pauses = DomainPauses()
         self._breaker = PolicyBreaker.from_text(storage.operation.find_fact(BREAKER_FACT))
         self._due = 0
@@ -128,7 +135,8 @@ class _Pass:
             self.store.release_claims(self.owner)
         if self.error is not None:
             raise self.error
-        return DeliveryReport(self.counts, self.stopped)
+        put_off = self._limits.mark_put_off(self.started_at) if self._is_full else 0
+        return DeliveryReport(self.counts, self.stopped, put_off)
 
     def _recover(self) -> None:
         """Takes over what dead passes held."""
@@ -195,11 +203,15 @@ class _Pass:
 
     def _next(self) -> OutboxEntry | None:
         with self._lock:
-            if self._ending:
+            if self._ending or self._is_full:
                 return None
             if not self._claimed:
-                block = self.store.claim(self.started_at, self.owner, CLAIM, real_now=_real_now())
-                self._claimed.extend(block)
+                in_turns = self.policy.daily_limit is not None
+                self._claimed.extend(
+                    self.store.claim(
+                        self.started_at, self.owner, CLAIM, real_now=_real_now(), in_turns=in_turns
+                    )
+                )
             return self._claimed.popleft() if self._claimed else None
 
     def _treat(self, entry: OutboxEntry, line: _Line) -> None:
@@ -215,20 +227,59 @@ class _Pass:
         try:
             line.open()
         except ServerRefused:
-            with self._lock:
-                self._claimed.appendleft(entry)  # for the others
+            self._put_back(entry)  # for the others
             raise
-        if not self.store.begin_attempt(entry, self.owner, self.now()):
+        reserved_at = self.now()
+        if not self._may_send(entry, reserved_at):
+            self._put_back(entry)
+        elif not self.store.begin_attempt(entry, self.owner, reserved_at):
+            self._return_message(reserved_at)
             self._count(entry, Outcome(EntryState.CANCELLED, "not to be mailed any more"))
-            return
+        else:
+            self._send(entry, mail, line, reserved_at)
+
+    def _send(self, entry: OutboxEntry, mail: Mail, line: _Line, reserved_at: datetime) -> None:
+        """The attempt itself; the entry is marked in doubt already."""
         try:
             handover = line.hand_over(mail, entry.message_id.strip("<>"))
             if handover.verdict is Verdict.STOP:
                 raise ServerRefused(handover.stage, handover.reply)
         except ServerRefused:
+            self._return_message(reserved_at)
             self.store.hand_back(entry.id, self.owner)
             raise
+        if handover.verdict not in (Verdict.ACCEPTED, Verdict.DOUBT):
+            self._return_message(reserved_at)
         self._settle(entry, handover)
+
+    def _may_send(self, entry: OutboxEntry, now: datetime) -> bool:
+        """Keeps both limits: waits for the rate, and says whether the daily limit leaves room for this entry.
+
+        Room is kept for those whom the limit cost a digest before.
+        """
+        if self.policy.daily_limit is not None:
+            with self._lock:
+                is_first = entry.digest is None or entry.subscriber_id in self._owed
+                room = self.policy.daily_limit - (0 if is_first else len(self._owed))
+            if not self._limits.reserve_message(room, now):
+                self._is_full = True
+                return False
+            with self._lock:
+                self._owed -= {entry.subscriber_id}
+        if self.policy.rate is not None:
+            self._stop.wait(self._limits.reserve_time(self.policy.rate, real_now=time.time()))
+            if self._ending:
+                self._return_message(now)
+                return False
+        return True
+
+    def _return_message(self, reserved_at: datetime) -> None:
+        if self.policy.daily_limit is not None:
+            self._limits.return_message(reserved_at)
+
+    def _put_back(self, entry: OutboxEntry) -> None:
+        with self._lock:
+            self._claimed.appendleft(entry)
 
     def _settle(self, entry: OutboxEntry, handover: Handover) -> None:
         """Records an attempt's outcome, with what it means for the address and for the pass."""

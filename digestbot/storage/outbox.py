@@ -37,6 +37,7 @@ from digestbot.storage.database import (
     take_ids,
     to_epoch,
 )
+from digestbot.storage.limits import PUT_OFF
 from digestbot.storage.packing import pack_papers, to_json, unpack_digest
 
 T = TypeVar("T")
@@ -55,6 +56,14 @@ _MAY_BE_MAILED = """(kind = 'operator' OR EXISTS (
     SELECT 1 FROM subscribers s WHERE s.id = outbox.subscriber_id AND s.status <> 'suppressed'
     AND (outbox.kind NOT IN ('digest', 'welcome') OR s.status = 'confirmed')
     AND NOT EXISTS (SELECT 1 FROM suppressions p WHERE p.email_key = s.email_key)))"""
+
+# Whose turn it is when there is not room for all: mails people wait for, whom the daily limit cost a digest, whose last
+# digest is longest ago.
+_LAST_SENT = """COALESCE((SELECT MAX(last.slot) FROM outbox last
+    WHERE last.subscriber_id = outbox.subscriber_id AND last.slot IS NOT NULL AND last.state = 'sent'), '')"""
+_TURN = f"""kind = 'digest', CASE WHEN EXISTS (SELECT 1 FROM outbox missed
+    WHERE missed.subscriber_id = outbox.subscriber_id AND missed.slot > {_LAST_SENT}
+    AND missed.state = 'cancelled' AND missed.reply = '{PUT_OFF}') THEN 0 ELSE 1 END, {_LAST_SENT}, due_at, id"""
 
 _ENTRY = """SELECT o.id, o.kind, o.state, s.email, o.subscriber_id, o.slot, o.message_id, o.composed_at, o.papers,
     o.payload, o.due_at, o.attempts, o.next_attempt_at, o.reply
@@ -200,16 +209,23 @@ class OutboxStore:
         )
         return _int(row[0]) if row else 0
 
-    def claim(self, now: datetime, owner: str, limit: int, *, real_now: datetime) -> list[OutboxEntry]:
-        """Takes at most `limit` due entries for `owner` until the lease ends, oldest due first; it is on disk then."""
+    def claim(
+        self, now: datetime, owner: str, limit: int, *, real_now: datetime, in_turns: bool = False
+    ) -> list[OutboxEntry]:
+        """Takes at most `limit` due entries for `owner` until the lease ends, oldest due first; it is on disk then.
+
+        in_turns: for when there is not room for all.
+        """
+        order = _TURN if in_turns else "due_at, id"
         with self.db.transaction():
             rows = self.db.rows(
                 "UPDATE outbox SET state = 'sending', owner = ?, lease_until = ? WHERE id IN ("
                 f" SELECT id FROM outbox WHERE {_WAITING} AND COALESCE(next_attempt_at, 0) <= ?"
-                f" ORDER BY due_at, id LIMIT ? {self.db.skip_locked()}) RETURNING id",
+                f" ORDER BY {order} LIMIT ? {self.db.skip_locked()}) RETURNING id",
                 (owner, to_epoch(real_now + LEASE), to_epoch(now), limit),
             )
-            return self._entries([_int(row[0]) for row in rows])
+            found = self._entries([_int(row[0]) for row in rows])
+        return self._by_turn(found) if in_turns else found
 
     def renew(self, owner: str, *, real_now: datetime) -> None:
         """Moves the end of all leases of a living owner."""
@@ -355,6 +371,15 @@ class OutboxStore:
             )
 
     # ---- parts ---------------------------------------------------------------------------------------------------
+
+    def _by_turn(self, entries: list[OutboxEntry]) -> list[OutboxEntry]:
+        ids = [entry.id for entry in entries]
+        rows = self.db.rows(
+            f"SELECT id FROM outbox WHERE id IN ({placeholders(len(ids))}) ORDER BY {_TURN}",
+            ids,
+        )
+        turns = {row[0]: turn for turn, row in enumerate(rows)}
+        return sorted(entries, key=lambda entry: turns[entry.id])
 
     def _entries(self, ids: Sequence[int]) -> list[OutboxEntry]:
         found: list[OutboxEntry] = []

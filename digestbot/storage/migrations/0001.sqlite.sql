@@ -150,6 +150,9 @@ CREATE UNIQUE INDEX outbox_by_slot ON outbox (subscriber_id, slot) WHERE slot IS
 CREATE INDEX outbox_waiting ON outbox (due_at, id, next_attempt_at)
     WHERE state IN ('queued', 'deferred', 'in_doubt') AND owner IS NULL;
 CREATE INDEX outbox_claimed ON outbox (owner) WHERE owner IS NOT NULL;
+CREATE INDEX outbox_cancelled ON outbox (finished_at) WHERE state = 'cancelled';
+
+CREATE TABLE handovers (at INTEGER PRIMARY KEY, count INTEGER NOT NULL);  -- messages by second, for the daily limit
 
 CREATE TABLE bounces (              -- evidence, shown by `subscribers show`
     subscriber_id INTEGER NOT NULL,

@@ -1,0 +1,131 @@
+"""The rate and the daily limit, over restarts, and whose turn it is."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from digestbot.model import EntryKind, EntryState
+from digestbot.storage import Storage
+from digestbot.storage.limits import LimitStore
+from digestbot.storage.outbox import Notice
+from tests.deliveries import NOW, QUICK, open_storage, queue_digests, run_pass, states
+from tests.smtp_servers import SmtpServer
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    storage = open_storage(tmp_path)
+    yield storage
+    storage.close()
+
+
+def test_the_rate_holds_over_connections_and_restarts(storage: Storage) -> None:
+    queue_digests(storage, [f"p{n}@one.example" for n in range(6)])
+    policy = replace(QUICK, connections=3, rate=20.0)
+    began = time.monotonic()
+    with SmtpServer() as server:
+        run_pass(storage, server.url(), policy)
+        queue_digests(storage, [f"q{n}@one.example" for n in range(5)])
+        run_pass(storage, server.url(), policy)
+    assert len(server.messages) == 11
+    assert time.monotonic() - began >= 10 / 20
+
+
+def test_a_clock_set_back_does_not_stop_the_rate(storage: Storage) -> None:
+    limits = LimitStore(storage.db)
+    assert limits.reserve_time(10, real_now=1_000_000.0) == 0
+    assert limits.reserve_time(10, real_now=1_000_000.0) == pytest.approx(0.1)
+    assert limits.reserve_time(10, real_now=900_000.0) == 0
+
+
+def test_never_more_than_the_limit_in_any_24_hours(tmp_path: Path) -> None:
+    sent: list[datetime] = []
+    with SmtpServer() as server:
+        for hours in range(0, 24 * 4, 6):
+            storage = open_storage(tmp_path)  # a restart each time
+            moment = NOW + timedelta(hours=hours)
+            people = [f"p{hours}-{n}@one.example" for n in range(4)]
+            queue_digests(storage, people, slot=moment.date(), at=moment)
+            report = run_pass(storage, server.url(), replace(QUICK, daily_limit=5), at=moment)
+            sent += [moment] * report.counts[EntryState.SENT]
+            storage.close()
+    for first in sent:
+        assert sum(first <= other < first + timedelta(hours=24) for other in sent) <= 5
+    assert len(sent) == len(server.messages) == 5 * 4, "and all of it is used"
+
+
+def test_refused_mails_do_not_count(storage: Storage) -> None:
+    queue_digests(storage, [f"p{n}@one.example" for n in range(8)])
+    refuse = [5]
+
+    def script(stage: str, argument: str) -> str | None:
+        refuse[0] -= stage == "rcpt"
+        return "550 5.1.1 no" if stage == "rcpt" and refuse[0] >= 0 else None
+
+    with SmtpServer(script) as server:
+        report = run_pass(storage, server.url(), replace(QUICK, daily_limit=3))
+    assert report.counts == {EntryState.BOUNCED: 5, EntryState.SENT: 3}
+
+
+def test_mails_people_wait_for_come_first(storage: Storage) -> None:
+    [ada, *_] = queue_digests(storage, [f"p{n}@one.example" for n in range(5)])
+    storage.outbox.queue(Notice(EntryKind.LINK, "<n1@example.org>", NOW, {}, ada.id))
+    with SmtpServer() as server:
+        report = run_pass(storage, server.url(), replace(QUICK, daily_limit=1))
+    assert report.put_off == 5
+    assert b"<n1@example.org>" in server.messages[0].data
+
+
+def days(
+    storage: Storage, people: dict[str, int], *, limit: int, count: int
+) -> list[tuple[date, Counter[str]]]:
+    """Lets days pass, a pass an hour; `people`: address to hour of the digest. Returns who got mail on which day."""
+    got: list[tuple[date, Counter[str]]] = []
+    with SmtpServer() as server:
+        for hour in range(24 * count):
+            moment = NOW.replace(hour=0) + timedelta(hours=hour)
+            due = [who for who, at in people.items() if at == moment.hour]
+            found = queue_digests(storage, due, slot=moment.date(), at=moment) if due else []
+            storage.subscribers.set_next_due({who.id: moment + timedelta(days=1) for who in found})
+            before = len(server.messages)
+            run_pass(storage, server.url(), replace(QUICK, daily_limit=limit), at=moment)
+            if moment.hour == 0:
+                got.append((moment.date(), Counter()))
+            got[-1][1].update(message.recipient for message in server.messages[before:])
+    return got
+
+
+def test_those_put_off_come_first_the_next_day(storage: Storage) -> None:
+    people = {f"p{n}@one.example": 8 for n in range(6)}
+    first, second, third, fourth = (set(got) for _, got in days(storage, people, limit=3, count=4))
+    assert len(first) == len(second) == 3
+    assert first | second == set(people)
+    assert third == first
+    assert fourth == second
+
+
+def test_they_come_first_though_others_are_due_earlier(storage: Storage) -> None:
+    people = {"early@one.example": 6, "late@one.example": 9}
+    got = [set(who) for _, who in days(storage, people, limit=1, count=5)]
+    assert got[0] == {"early@one.example"}
+    total = Counter(address for day in got for address in day)
+    assert total["late@one.example"] >= 2
+    assert total["early@one.example"] >= 2
+
+
+def test_what_is_put_off_too_long_is_cancelled(storage: Storage) -> None:
+    queue_digests(storage, ["a@one.example", "b@one.example"])
+    with SmtpServer() as server:
+        run_pass(storage, server.url(), replace(QUICK, daily_limit=1))
+        assert states(storage) == {"sent": 1, "queued": 1}
+        run_pass(storage, server.url(), replace(QUICK, daily_limit=1), minutes=13 * 60)
+    assert states(storage) == {"sent": 1, "cancelled": 1}
+    [entry] = storage.outbox.list_entries([EntryState.CANCELLED])
+    assert entry.last_reply == "put off by the daily limit"
