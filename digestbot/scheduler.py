@@ -1,7 +1,7 @@
 """Runs a few jobs over and over until told to stop, whatever the wall clock does meanwhile. The only user of APScheduler.
 
-APScheduler sleeps until an instant of the wall clock: set back by five hours, it would be silent for five hours. So the wall
-clock is compared with the monotonic one twice a second, and after a jump every job is due at once.
+APScheduler sleeps until an instant of the wall clock: set back by five hours, it would be silent for five hours. So the
+wall clock is compared with the monotonic one twice a second, and after a jump every job is due at once.
 """
 
 from __future__ import annotations
