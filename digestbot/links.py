@@ -37,6 +37,7 @@ class Purpose(enum.IntEnum):
     ACCOUNT = 7  # export, deletion and change of address, from a fresh link
     BOUNCE = 8
     UNSUBSCRIBE_MAIL = 9
+    NEW_ADDRESS = 10  # sent to the new address of a change, which so confirms itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,10 @@ class Links:
 
     def account(self, subscriber_id: SubscriberId, at: datetime) -> str:
         return self._url("preferences", Purpose.ACCOUNT, subscriber_id, int(at.timestamp()))
+
+    def new_address(self, subscriber_id: SubscriberId, at: datetime) -> str:
+        """`at`: when the change was asked for; the token expires 7 days later."""
+        return self._url("confirm", Purpose.NEW_ADDRESS, subscriber_id, int(at.timestamp()))
 
     def digest(self, subscriber_id: SubscriberId, slot: date) -> str:
         return self._url("digest", Purpose.DIGEST, subscriber_id, _day(slot))
@@ -138,6 +143,9 @@ class Links:
 
     def read_account(self, token: str) -> tuple[SubscriberId, datetime] | None:
         return self._read_dated(token, Purpose.ACCOUNT)
+
+    def read_new_address(self, token: str) -> tuple[SubscriberId, datetime] | None:
+        return self._read_dated(token, Purpose.NEW_ADDRESS)
 
     def read_digest(self, token: str) -> tuple[SubscriberId, date] | None:
         numbers = self._read(_unbase64(token), Purpose.DIGEST, 2)

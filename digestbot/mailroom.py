@@ -52,7 +52,7 @@ class MailRoom:
         return self._storage.subscribers.get_many([entry.subscriber_id]).get(entry.subscriber_id)
 
     def _system_mail(self, entry: OutboxEntry, subscriber: Subscriber | None) -> Mail:
-        values = {**entry.payload, "email": entry.recipient, **self._about(entry, subscriber)}
+        values = {**self._about(entry, subscriber), **entry.payload, "email": entry.recipient}
         with self._rendering:
             rendered = self._renderer.system(entry.kind, values)
         return system_mail(

@@ -288,6 +288,16 @@ def export_subscribers(storage: Storage, *, full: bool = False) -> Iterator[dict
         yield from _full_forms(storage, block) if full else map(to_form, block)
 
 
+def export_one(storage: Storage, subscriber: Subscriber) -> dict[str, object]:
+    """All that is known of one subscriber: the full form, and how consent came about."""
+    consents = [
+        {"at": at.isoformat(), "how": how, "text": detail}
+        for at, how, detail in storage.subscribers.consents(subscriber.id)
+    ]
+    [form] = _full_forms(storage, [subscriber])
+    return {**form, "consents": consents}
+
+
 def _full_forms(storage: Storage, block: list[Subscriber]) -> Iterator[dict[str, object]]:
     ids = [s.id for s in block]
     votes = storage.subscribers.votes(ids)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import json
+import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, time
@@ -21,6 +23,7 @@ from digestbot.model import (
 from digestbot.storage.database import Database, Row, Value, from_epoch, placeholders, take_ids, to_epoch
 
 BLOCK = 1000
+_SALT = "salt of deleted addresses"
 _COLUMNS = (
     "id, email, name, status, timezone, send_at, days, paused_until, max_papers, min_score, trending_share,"
     " topics, confirmed_at, next_due_at"
@@ -30,6 +33,10 @@ _COLUMNS = (
 def email_key(email: str) -> str:
     """What two addresses share when they are one: the address without case."""
     return email.casefold()
+
+
+def _hashed(salt: str, key: str) -> str:
+    return "hash:" + hmac.digest(salt.encode(), key.encode(), "sha256").hex()
 
 
 class SubscriberStore:
@@ -181,12 +188,32 @@ class SubscriberStore:
 
     def suppressed(self, emails: Collection[str]) -> set[str]:
         """Those of the addresses, by email_key(), that are on the suppression list."""
-        keys = [email_key(email) for email in emails]
+        keys = {email_key(email): email_key(email) for email in emails}
+        salt = self._salt()
+        keys |= {_hashed(salt, key): key for key in list(keys)} if salt else {}
         found: set[str] = set()
-        for block in _blocks(keys):
+        for block in _blocks(list(keys)):
             sql = f"SELECT email_key FROM suppressions WHERE email_key IN ({placeholders(len(block))})"
-            found.update(str(row[0]) for row in self._db.rows(sql, block))
+            found.update(keys[str(row[0])] for row in self._db.rows(sql, block))
         return found
+
+    def suppress_forgotten(self, email: str, *, at: datetime) -> None:
+        """Puts an address on the list as a salted hash, for somebody of whom nothing else is to be kept."""
+        with self._db.transaction():
+            self._db.execute(
+                "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
+                (_SALT, secrets.token_hex(16)),
+            )
+            self._db.execute(
+                "INSERT INTO suppressions (email_key, reason, at) VALUES (?, 'deleted', ?)"
+                " ON CONFLICT (email_key) DO NOTHING",
+                (_hashed(self._salt(), email_key(email)), to_epoch(at)),
+            )
+
+    def _salt(self) -> str:
+        """'' as long as nobody was forgotten."""
+        row = self._db.row("SELECT value FROM facts WHERE name = ?", (_SALT,))
+        return str(row[0]) if row else ""
 
     def suppress(self, email: str, *, reason: str, at: datetime) -> bool:
         """Puts an address on the list and marks its subscriber; False if it was there already."""
@@ -203,7 +230,8 @@ class SubscriberStore:
     def unsuppress(self, email: str) -> bool:
         """Takes an address off the list; its subscriber is `unsubscribed` then and may confirm anew."""
         with self._db.transaction():
-            removed = self._db.execute("DELETE FROM suppressions WHERE email_key = ?", (email_key(email),))
+            keys = (email_key(email), _hashed(self._salt(), email_key(email)))
+            removed = self._db.execute("DELETE FROM suppressions WHERE email_key IN (?, ?)", keys)
             self._db.execute(
                 "UPDATE subscribers SET status = 'unsubscribed' WHERE email_key = ? AND status = 'suppressed'",
                 (email_key(email),),
