@@ -160,7 +160,7 @@ class _Session:
         if self.server._context and not self.encrypted:
             features.append("STARTTLS")
         if self.server.users:
-            features.append("AUTH PLAIN LOGIN")
+            features.append("AUTH PLAIN")
         lines = ["test.example", *features]
         good = "\r\n".join(f"250{'-' if n < len(lines) - 1 else ' '}{line}" for n, line in enumerate(lines))
         self._say("ehlo", argument, good)
