@@ -8,7 +8,9 @@ from pathlib import Path
 
 from digestbot.errors import StorageError
 from digestbot.settings import Settings
+from digestbot.storage.accounts import AccountStore
 from digestbot.storage.bounces import BounceStore
+from digestbot.storage.browsing import BrowseStore
 from digestbot.storage.database import Database
 from digestbot.storage.migrations import migrate, schema_version, steps
 from digestbot.storage.models import ModelStore
@@ -33,6 +35,8 @@ class Storage:
         self.bounces = BounceStore(db)
         self.operation = OperationStore(db)
         self.transfer = TransferStore(db)
+        self.browsing = BrowseStore(db)
+        self.accounts = AccountStore(db)
 
     def transaction(self) -> AbstractContextManager[None]:
         return self.db.transaction()

@@ -38,7 +38,7 @@ from digestbot.storage.database import (
     to_epoch,
 )
 from digestbot.storage.limits import PUT_OFF
-from digestbot.storage.packing import pack_papers, to_json, unpack_digest
+from digestbot.storage.packing import pack_papers, packed_paper_ids, to_json, unpack_digest
 
 T = TypeVar("T")
 
@@ -166,8 +166,7 @@ class OutboxStore:
                 f" AND slot >= ? AND state IN ({placeholders(len(COUNTS_AS_SENT))})",
                 (*block, since_slot.isoformat(), *COUNTS_AS_SENT),
             ):
-                rows = json.loads(_text(papers))["papers"]
-                sent[SubscriberId(_int(subscriber_id))].update(row[0] for row in rows)
+                sent[SubscriberId(_int(subscriber_id))].update(packed_paper_ids(_text(papers)))
         return sent
 
     def find_digest(self, subscriber_id: SubscriberId, slot: date) -> tuple[Digest, EntryState] | None:

@@ -1,4 +1,9 @@
-"""How a digest's papers lie in one column: JSON text, readable with json_each, 300 bytes for ten papers."""
+"""How a digest's papers lie in one column: JSON text, readable with json_each, 270 bytes for ten papers.
+
+{"papers": [[id, score in thousandths, index into "why"], ...],      in the order shown
+ "why": [[card length, topic or -1, kind, detail, kind, detail ...], ...],   topics and details: indexes into "words"
+ "words": [...], "more": papers that did not fit, left out for 0}
+"""
 
 from __future__ import annotations
 
@@ -8,29 +13,18 @@ from datetime import date
 from digestbot.model import CardLength, Digest, DigestPaper, PaperId, Reason, ReasonKind, SubscriberId
 from digestbot.storage.database import Value, from_epoch
 
+KINDS = tuple(ReasonKind)  # stored by position: new ones are added at the end
+
 
 def pack_papers(digest: Digest) -> str:
-    """A digest's papers as JSON: `{"papers": [[id, score, length, topic, reason, ...]], "words": [...], "more": n}`.
-
-    Topic and reasons are indexes into `words`, topic null for none; a reason reads `kind:detail`. `more` stands
-    only where not 0.
-    """
+    """The papers as text. Most share topic and reasons with another, so each of these is written once."""
     words: dict[str, int] = {}
-
-    def index(word: str) -> int:
-        return words.setdefault(word, len(words))
-
+    whys: dict[tuple[int, ...], int] = {}
     papers = [
-        [
-            paper.paper_id,
-            round(paper.score, 3),
-            int(paper.length),
-            None if paper.topic is None else index(paper.topic),
-            *(index(f"{reason.kind}:{reason.detail}") for reason in paper.reasons),
-        ]
+        [paper.paper_id, round(paper.score * 1000), whys.setdefault(_why(paper, words), len(whys))]
         for paper in digest.papers
     ]
-    packed: dict[str, object] = {"papers": papers, "words": list(words)}
+    packed: dict[str, object] = {"papers": papers, "why": list(whys), "words": list(words)}
     if digest.more:
         packed["more"] = digest.more
     return to_json(packed)
@@ -38,24 +32,32 @@ def pack_papers(digest: Digest) -> str:
 
 def unpack_digest(subscriber_id: SubscriberId, slot: date, composed_at: Value, text: str) -> Digest:
     packed = json.loads(text)
-    words: list[str] = packed["words"]
+    whys = [_read_why(why, packed["words"]) for why in packed["why"]]
     papers = tuple(
-        DigestPaper(
-            PaperId(paper_id),
-            float(score),
-            None if topic is None else words[topic],
-            tuple(_reason(words[index]) for index in reasons),
-            CardLength(length),
-        )
-        for paper_id, score, length, topic, *reasons in packed["papers"]
+        DigestPaper(PaperId(paper_id), score / 1000, *whys[why]) for paper_id, score, why in packed["papers"]
     )
     return Digest(subscriber_id, slot, from_epoch(composed_at), papers, packed.get("more", 0))
 
 
-def _reason(word: str) -> Reason:
-    kind, _, detail = word.partition(":")
-    return Reason(ReasonKind(kind), detail)
+def packed_paper_ids(text: str) -> list[PaperId]:
+    return [PaperId(paper_id) for paper_id, *_ in json.loads(text)["papers"]]
 
 
 def to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _why(paper: DigestPaper, words: dict[str, int]) -> tuple[int, ...]:
+    why = [int(paper.length), -1 if paper.topic is None else words.setdefault(paper.topic, len(words))]
+    for reason in paper.reasons:
+        why += (KINDS.index(reason.kind), words.setdefault(reason.detail, len(words)))
+    return tuple(why)
+
+
+def _read_why(why: list[int], words: list[str]) -> tuple[str | None, tuple[Reason, ...], CardLength]:
+    """Topic, reasons and length, in the order of DigestPaper's fields."""
+    length, topic, *reasons = why
+    read = tuple(
+        Reason(KINDS[kind], words[detail]) for kind, detail in zip(reasons[::2], reasons[1::2], strict=True)
+    )
+    return None if topic < 0 else words[topic], read, CardLength(length)

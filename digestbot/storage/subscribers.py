@@ -24,7 +24,7 @@ from digestbot.storage.database import Database, Row, Value, from_epoch, placeho
 
 BLOCK = 1000
 _SALT = "salt of deleted addresses"
-_COLUMNS = (
+SUBSCRIBER_COLUMNS = (
     "id, email, name, status, timezone, send_at, days, paused_until, max_papers, min_score, trending_share,"
     " topics, confirmed_at, next_due_at"
 )
@@ -63,21 +63,21 @@ class SubscriberStore:
         last = 0
         clause, values = ("AND status = ?", (status.value,)) if status else ("", ())
         while rows := self._db.rows(
-            f"SELECT {_COLUMNS} FROM subscribers WHERE id > ? {clause} ORDER BY id LIMIT {BLOCK}",
+            f"SELECT {SUBSCRIBER_COLUMNS} FROM subscribers WHERE id > ? {clause} ORDER BY id LIMIT {BLOCK}",
             (last, *values),
         ):
-            found = [_subscriber(row) for row in rows]
+            found = [read_subscriber(row) for row in rows]
             yield from found
             last = found[-1].id
 
     def due(self, now: datetime, limit: int = BLOCK) -> list[Subscriber]:
         """Confirmed subscribers whose next slot is due at `now`, the longest due first; reads only these rows."""
         rows = self._db.rows(
-            f"SELECT {_COLUMNS} FROM subscribers WHERE status = 'confirmed' AND next_due_at <= ?"
+            f"SELECT {SUBSCRIBER_COLUMNS} FROM subscribers WHERE status = 'confirmed' AND next_due_at <= ?"
             " ORDER BY next_due_at, id LIMIT ?",
             (to_epoch(now), limit),
         )
-        return [_subscriber(row) for row in rows]
+        return [read_subscriber(row) for row in rows]
 
     def next_due_at(self) -> datetime | None:
         row = self._db.row("SELECT min(next_due_at) FROM subscribers WHERE status = 'confirmed'")
@@ -95,7 +95,7 @@ class SubscriberStore:
         with self._db.transaction():
             ids = take_ids(self._db, "subscribers", len(subscribers))
             self._db.execute_many(
-                f"INSERT INTO subscribers ({_COLUMNS}, email_key, created_at) VALUES ({placeholders(16)})",
+                f"INSERT INTO subscribers ({SUBSCRIBER_COLUMNS}, email_key, created_at) VALUES ({placeholders(16)})",
                 (
                     (new, *_values(s), email_key(s.email), to_epoch(now))
                     for new, s in zip(ids, subscribers, strict=True)
@@ -106,7 +106,7 @@ class SubscriberStore:
 
     def update(self, subscribers: Sequence[Subscriber]) -> None:
         """Stores all fields of known subscribers."""
-        names = _COLUMNS.split(", ")[1:]
+        names = SUBSCRIBER_COLUMNS.split(", ")[1:]
         assignments = ", ".join(f"{name.strip()} = ?" for name in names)
         with self._db.transaction():
             self._db.execute_many(
@@ -247,8 +247,10 @@ class SubscriberStore:
 
     def _where(self, column: str, values: Sequence[Value]) -> Iterator[Subscriber]:
         for block in _blocks(values):
-            sql = f"SELECT {_COLUMNS} FROM subscribers WHERE {column} IN ({placeholders(len(block))})"
-            yield from map(_subscriber, self._db.rows(sql, block))
+            sql = (
+                f"SELECT {SUBSCRIBER_COLUMNS} FROM subscribers WHERE {column} IN ({placeholders(len(block))})"
+            )
+            yield from map(read_subscriber, self._db.rows(sql, block))
 
 
 def _blocks(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
@@ -277,7 +279,7 @@ def _values(s: Subscriber) -> tuple[Value, ...]:
     )
 
 
-def _subscriber(row: Row) -> Subscriber:
+def read_subscriber(row: Row) -> Subscriber:
     key, email, name, status, zone, send_at, days, paused, papers, score, share, topics, confirmed, due = row
     return Subscriber(
         id=SubscriberId(_int(key)),
