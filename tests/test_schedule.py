@@ -145,6 +145,14 @@ def test_a_clock_set_back_decides_nothing_and_a_second_scheduler_nothing_again()
     assert (again.decisions, again.next_due_at) == ((), at("11 07:00"))
 
 
+def test_a_skipped_slot_ahead_is_passed_over() -> None:
+    settlement = settle(
+        BERLIN, at("10 07:00"), at("10 08:00"), max_lateness=LIMIT, recorded={day(11), day(12)}
+    )
+    assert settlement.decisions == ((slots(10)[0], COMPOSE),)
+    assert settlement.next_due_at == at("13 07:00")
+
+
 def test_the_next_digest_is_after_the_pause_and_not_skipped() -> None:
     assert next_digest(BERLIN, at("10 07:00")) == slots(10)[0]
     assert next_digest(BERLIN, at("10 07:00"), recorded={day(10)}) == slots(11)[0]

@@ -203,15 +203,16 @@ def changed(data: st.DataObject, world: World, action: str, now: datetime, clock
         return replace(schedule, send_at=data.draw(send_times(*clock)))
     if action == "days":
         return replace(schedule, days=data.draw(WEEKDAY_SETS))
-    until = st.integers(-1, 6).map(lambda n: now.date() + n * DAY)
+    until = st.integers(-1, 2).map(lambda n: now.date() + n * DAY)
     return replace(schedule, paused_until=data.draw(st.none() | until | st.just(date.max)))
 
 
 def moment(data: st.DataObject, world: World, now: datetime) -> datetime:
-    """When something happens next: soon, after an outage, or at the very minute a slot is due."""
+    """When something happens next: soon, after an outage, or to the second when a slot is due or too late."""
     on_the_dot = world.next_due_at
     if on_the_dot and now < on_the_dot < now + 4 * DAY and data.draw(st.booleans()):
-        return max(now, on_the_dot + data.draw(st.integers(-1, 1)) * timedelta(seconds=1))
+        dot = on_the_dot + data.draw(st.sampled_from([timedelta(0), LIMIT]))
+        return max(now, dot + data.draw(st.integers(-1, 1)) * timedelta(seconds=1))
     return now + data.draw(MOMENTS | OUTAGES) + data.draw(SECONDS)
 
 
