@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
@@ -82,10 +84,14 @@ def cli(ctx: click.Context, now: datetime | None, debug: bool) -> None:
     ctx.obj = App(pinned_now=now, debug=debug)
 
 
-def main() -> None:
-    """Runs the command line; no traceback without --debug. Exit status: 0 done, 1 in part, 2 wrong use."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Runs the command line; no traceback without --debug. Exit status: 0 done, 1 in part, 2 wrong use.
+
+    words: the arguments; None: those of the process.
+    """
+    words = sys.argv[1:] if words is None else words
     try:
-        cli(standalone_mode=False, prog_name="digestbot")
+        cli(list(words), standalone_mode=False, prog_name="digestbot")
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except click.Abort:
@@ -94,20 +100,20 @@ def main() -> None:
         error.show()
         sys.exit(2)
     except DigestbotError as error:
-        _raise_in_debug()
+        _raise_in_debug(words)
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("stopped", 130)
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # `digestbot papers | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:  # a defect of ours: said in one line, shown whole with --debug
-        _raise_in_debug()
+        _raise_in_debug(words)
         _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1)
 
 
-def _raise_in_debug() -> None:
-    if "--debug" in sys.argv:
+def _raise_in_debug(words: Sequence[str]) -> None:
+    if "--debug" in words:
         raise
 
 

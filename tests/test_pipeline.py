@@ -1,0 +1,244 @@
+"""From a drop to a mail in the inbox, on real pages, through the command line and a real SMTP server."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import html
+import json
+import re
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from tests.household import Household, household
+from tests.shared import shared
+
+__all__ = ["household"]
+
+BEFORE = "2026-01-05T05:00:00Z"
+DAYS = ("2026-01-05T08:30:00Z", "2026-01-06T08:30:00Z", "2026-01-07T08:30:00Z")
+READERS = {
+    "ada@example.org": ("symbolic regression", "polynomials"),
+    "bob@example.org": ("large language models", "reasoning"),
+    "eve@example.org": ("reinforcement learning",),
+}
+
+
+def parsed(raw: bytes) -> EmailMessage:
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    assert not message.defects
+    return message
+
+
+def part(raw: bytes, kind: str) -> str:
+    body = parsed(raw).get_body((kind,))
+    assert body is not None
+    return str(body.get_content())
+
+
+def titles(household: Household, raw: bytes) -> list[str]:
+    """Titles of the catalogue that the HTML part links."""
+    known = {p["title"] for p in household.do("papers", "--json").json_lines}
+    linked = {
+        html.unescape(re.sub(r"<[^>]+>", "", text)).strip()
+        for text in re.findall(r"<a [^>]*>(.*?)</a>", part(raw, "html"), re.DOTALL)
+    }
+    return sorted(title for title in known if " ".join(title.split()) in linked)
+
+
+def test_three_days_of_real_pages(household: Household) -> None:
+    for reader, topics in READERS.items():
+        household.subscribe(reader, *topics, now=BEFORE)
+    counts = []
+    for now, page in zip(DAYS, ("page-a.txt", "page-b.txt", "page-c.txt"), strict=True):
+        household.drop(shared(f"drops/{page}"))
+        if now == DAYS[2]:
+            household.subscribe("new@example.org", "reinforcement learning", now="2026-01-07T06:00:00Z")
+        before = len(household.server.messages)
+        report = household.do("run", "--once", "--json", now=now).json
+        counts.append(report["papers"]["new"])
+        mails = household.server.messages[before:]
+        assert len({m.recipient for m in mails}) == len(mails) == report["delivery"]["sent"]
+        again = household.do("run", "--once", "--json", now=now).json
+        assert again["delivery"]["sent"] == again["digests"]["composed"] == 0
+    assert counts == [38, 196, 46]
+    assert len(household.mails_to("new@example.org")) == 1
+    for reader in READERS:
+        sent = [title for raw in household.mails_to(reader) for title in titles(household, raw)]
+        assert sent, reader
+        assert len(sent) == len(set(sent))
+
+
+def test_no_filler(household: Household) -> None:
+    household.subscribe("cl@example.org", "continual learning", "catastrophic forgetting", now=BEFORE)
+    household.subscribe("kd@example.org", "knowledge distillation", now=BEFORE)
+    household.subscribe("sr@example.org", "symbolic regression", now=BEFORE)
+    household.drop(shared("drops/page-a.txt"))
+    report = household.do("run", "--once", "--json", now=DAYS[0]).json
+    assert report["digests"] == {"composed": 1, "empty": 2, "late": 0}
+    [mail] = household.server.messages
+    assert mail.recipient == "sr@example.org"
+    assert titles(household, mail.data) == ["RSRM: Reinforcement Symbolic Regression Machine"]
+    for reader in ("cl@example.org", "kd@example.org"):
+        answer = household.do("explain", reader, "--date", "2026-01-05", "--json", now=DAYS[0]).json
+        assert answer["cause"] == "all below the minimum"
+        assert answer["best_score"] == 0
+
+
+def test_every_title_leads_somewhere(household: Household) -> None:
+    for page in ("page-a.txt", "page-b.txt", "page-c.txt"):
+        household.do("ingest", str(shared(f"drops/{page}")), now=BEFORE)
+    # Everything there is, in digests for somebody who takes an interest in every common word.
+    common = (
+        "model models learning data method methods language task tasks results performance training image"
+    )
+    common += " neural learners loss network networks function functions regression games"
+    household.subscribe("every@example.org", *common.split(), now=BEFORE, max_papers="100")
+    seen: set[str] = set()
+    for day in range(6, 16):
+        household.do("run", "--once", now=f"2026-01-{day:02}T08:30:00Z")
+    for raw in household.mails_to("every@example.org"):
+        body = part(raw, "html")
+        links = re.findall(r'href="([^"]*)"', body)
+        assert all(link.startswith(("https://", "http://")) for link in links), links
+        assert not any("127.0.0.1" in link or "localhost" in link for link in links)
+        seen.update(titles(household, raw))
+    missing = {p["title"] for p in household.do("papers", "--json").json_lines} - seen
+    assert not missing
+    bodies = "".join(part(raw, "html") for raw in household.mails_to("every@example.org"))
+    assert 'href="https://github.com/taisazero/socratic-debugging-benchmark"' in bodies
+
+
+def test_a_preview_is_the_mail_and_changes_nothing(household: Household) -> None:
+    household.subscribe("ada@example.org", "reasoning", now=BEFORE, timezone="Asia/Tokyo", send_at="17:30")
+    household.drop(shared("drops/page-a.txt"))
+    before, connections = household.state_on_disk(), household.server.connections
+    preview = household.do("preview", "ada@example.org", "--format", "eml", "--out", "../p.eml", now=DAYS[0])
+    rehearsed = household.do("run", "--once", "--dry-run", "--json", now=DAYS[0]).json
+    assert household.state_on_disk() == before
+    assert household.server.connections == connections
+    assert preview.out == ""
+    assert rehearsed["digests"]["composed"] == 1
+    assert set(rehearsed["delivery"].values()) == {0}
+    report = household.do("run", "--once", "--json", now=DAYS[0]).json
+    assert report["digests"] == rehearsed["digests"]
+    [received] = household.mails_to("ada@example.org")
+    assert received == Path("../p.eml").read_bytes()
+
+
+def test_a_preview_where_nothing_is_yet_makes_nothing(household: Household) -> None:
+    answer = household.run("preview", "ada@example.org")
+    assert answer.code == 2
+    assert "ada@example.org is not a subscriber" in answer.err
+    assert not (household.folder / "state").exists()
+
+
+def test_nothing_to_send_is_said_and_is_no_failure(household: Household) -> None:
+    household.subscribe("ada@example.org", "nothing of this kind", now=BEFORE)
+    answer = household.do("preview", "ada@example.org", "--format", "eml", now=DAYS[0])
+    assert answer.out == ""
+    assert "no new paper" in answer.err
+
+
+def test_import_resurrects_nobody(household: Household) -> None:
+    people = [
+        {"email": "left@example.org", "status": "unsubscribed", "topics": ["reasoning"]},
+        {"email": "hurt@example.org", "status": "suppressed", "topics": ["reasoning"]},
+        {"email": "ok@example.org", "topics": ["reasoning"]},
+    ]
+    Path("people.jsonl").write_text("\n".join(map(json.dumps, people)))
+    household.do("subscribers", "import", "people.jsonl", now=BEFORE)
+    again = [{**p, "status": "confirmed", "email": str(p["email"]).upper()} for p in people]
+    Path("again.json").write_text(json.dumps(again))
+    answer = household.do("subscribers", "import", "again.json", "--json", now=BEFORE)
+    assert len(answer.json["kept"]) == 2
+    found = {
+        s["email"].lower(): s["status"] for s in household.do("subscribers", "list", "--json").json_lines
+    }
+    assert found == {
+        "left@example.org": "unsubscribed",
+        "hurt@example.org": "suppressed",
+        "ok@example.org": "confirmed",
+    }
+    household.drop(shared("drops/page-a.txt"))
+    household.do("run", "--once", now=DAYS[0])
+    assert household.server.recipients == ["ok@example.org"]
+
+
+def test_an_import_with_a_wrong_line_changes_nothing(household: Household) -> None:
+    Path("people.csv").write_text("email,topics,send_at\nok@example.org,a;b,07:00\nbad,a,25:99\n,c,\n")
+    answer = household.run("subscribers", "import", "people.csv", now=BEFORE)
+    assert answer.code == 2
+    assert "line 3: email" in answer.err
+    assert "line 3: send_at" in answer.err
+    assert "line 4: email" in answer.err
+    assert household.do("subscribers", "list", "--json").out == ""
+
+
+def test_a_full_export_repeats_nothing_on_an_empty_machine(household: Household) -> None:
+    household.subscribe("ada@example.org", "reasoning", now=BEFORE)
+    household.drop(shared("drops/page-a.txt"))
+    household.do("run", "--once", now=DAYS[0])
+    household.do("subscribers", "export", "--full", "--out", "all.jsonl")
+    household.set("STATE", "other")
+    household.do("subscribers", "import", "all.jsonl", now="2026-01-05T20:00:00Z")
+    household.do("ingest", str(shared("drops/page-a.txt")), now="2026-01-05T20:00:00Z")
+    household.do("run", "--once", now=DAYS[1])
+    sent = [title for raw in household.mails_to("ada@example.org") for title in titles(household, raw)]
+    assert sent
+    assert len(sent) == len(set(sent))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.txt", b"", "empty"),
+        ("binary.bin", bytes(range(256)) * 40, ""),
+    ],
+)
+def test_a_useless_drop_is_reported_and_kept(
+    household: Household, name: str, content: bytes, reason: str
+) -> None:
+    Path(name).write_bytes(content)
+    household.drop(Path(name))
+    answer = household.run("run", "--once", "--json", now=DAYS[0])
+    assert answer.code == 1
+    assert answer.json["drops"] == {"read": 1, "rejected": 1}
+    kept = Path("state/drops/rejected") / name
+    assert kept.read_bytes() == content
+    assert reason in json.loads(kept.with_name(f"{name}.report.json").read_text())["rejected"][0]["reason"]
+
+
+HOSTILE = {
+    "script": "<script>alert(1)</script> in Reasoning",
+    "ampersand": "A & B: Reasoning with &amp; and &lt;",
+    "newline": "Reasoning\r\nBcc: everybody@example.org",
+    "emoji": "Reasoning about 🦉🇪🇺 owls",
+    "control": "Reasoning\x00\x07 \u202ebackwards\u202c",
+    "long": "Reasoning " + "é" * 300,
+}
+
+
+@pytest.mark.parametrize("title", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_titles_arrive_escaped_and_whole(household: Household, title: str) -> None:
+    household.subscribe("ada@example.org", "reasoning", now=BEFORE)
+    record = {
+        "title": title,
+        "abstract": "We show that reasoning is what it is. It works.",
+        "authors": ["A. Nonymous"],
+    }
+    household.drop(json.dumps(record) + "\n", "drop.jsonl")
+    household.do("run", "--once", now=DAYS[0])
+    [raw] = household.mails_to("ada@example.org")
+    message = parsed(raw)
+    shown = " ".join(re.sub("[\x00-\x1f\u202a-\u202e]+", " ", title).split())
+    assert message["Bcc"] is None
+    assert "<script" not in part(raw, "html")
+    assert html.escape(shown, quote=False) in part(raw, "html").replace("&#34;", '"').replace("&#39;", "'")
+    assert "".join(shown.split()) in "".join(part(raw, "plain").split())
+    headers = raw.split(b"\r\n\r\n", 1)[0]
+    assert not re.search(rb"[^\x20-\x7e\r\n\t]", headers)
+    assert shown[:15] in str(message["Subject"])
