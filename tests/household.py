@@ -63,7 +63,7 @@ class Household:
                 code = int(end.code or 0)
             out.flush()
         assert "Traceback" not in err.getvalue()
-        return Answer(code, out.buffer.getvalue().decode(), err.getvalue())  # type: ignore[attr-defined]
+        return Answer(code, out.buffer.getvalue().decode(), err.getvalue())
 
     def do(self, *words: str, now: str | None = None) -> Answer:
         """Runs a command that must succeed."""

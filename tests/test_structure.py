@@ -1,0 +1,144 @@
+"""Imports point one way, and each third-party library has one door."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1] / "digestbot"
+
+# A module imports from its own floor or below. Folders stand for all their modules.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("model", "errors", "__init__"),
+    # pure: values in, values out
+    (
+        *(
+            "compose",
+            "schedule",
+            "ranking",
+            "catalogue",
+            "titles",
+            "excerpts",
+            "wording",
+            "mathtext",
+            "links",
+        ),
+        *(
+            "quoted",
+            "subscriber_form",
+            "addresses",
+            "smtp_replies",
+            "delivery_rules",
+            "stylesheet",
+            "bounce_rules",
+        ),
+        *("readable", "bounce_words"),
+    ),
+    # each touches one outside thing
+    (
+        *(
+            "settings",
+            "drops",
+            "templating",
+            "forms",
+            "cards",
+            "render",
+            "mail",
+            "smtp",
+            "storage",
+            "owner",
+            "dkim",
+        ),
+        *("mailbox", "sources", "bounces", "bibliography", "limits"),
+    ),
+    # use cases
+    (
+        *(
+            "ingest",
+            "outbox",
+            "mailroom",
+            "subscriptions",
+            "roster",
+            "pipeline",
+            "previews",
+            "explain",
+            "service",
+        ),
+        *(
+            "demo",
+            "scheduler",
+            "doctor",
+            "planning",
+            "forecast",
+            "batch",
+            "fetching",
+            "withdrawal",
+            "feedback",
+        ),
+        *("bounce_desk", "backup", "throttle", "cluster"),
+    ),
+    # entry points
+    ("cli", "web", "__main__"),
+)
+BACKENDS = ("digestbot.storage.sqlite", "digestbot.storage.postgres")
+SHARED_LIBRARIES = {"numpy", "scipy", "click", "starlette", "cryptography", "lxml", "bibtexparser"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def floor_of(room: str) -> int:
+    found = [number for number, rooms in enumerate(FLOORS) if room in rooms]
+    assert found, f"{room} stands on no floor: say in this test which it belongs to"
+    return found[0]
+
+
+def test_imports_point_down() -> None:
+    rooms = {room for room, _ in modules()}
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for room, path in modules()
+        for name in imports(path)
+        if name.startswith("digestbot.") and name.split(".")[1] in rooms
+        if floor_of(name.split(".")[1]) > floor_of(room)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_storage_knows_its_backends() -> None:
+    wrong = [
+        str(path)
+        for room, path in modules()
+        if room != "storage"
+        for name in imports(path)
+        if name in BACKENDS
+    ]
+    assert not wrong
+
+
+def test_each_library_has_one_door() -> None:
+    doors: dict[str, set[str]] = {}
+    for _, path in modules():
+        for name in imports(path):
+            library = name.split(".")[0]
+            if library != "digestbot" and library not in sys.stdlib_module_names:
+                doors.setdefault(library, set()).add(str(path.relative_to(PACKAGE)))
+    wrong = {
+        library: found
+        for library, found in doors.items()
+        if len(found) > 1 and library not in SHARED_LIBRARIES
+    }
+    assert not wrong
