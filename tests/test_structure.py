@@ -77,7 +77,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "withdrawal",
             "feedback",
         ),
-        *("bounce_desk", "backup", "throttle", "cluster"),
+        *("bounce_desk", "bounce_rules", "delivery_rules", "backup", "throttle", "cluster"),
     ),
     # entry points
     ("cli", "web", "__main__"),
