@@ -1,0 +1,393 @@
+"""The ledger: each slot ends once, each entry has one owner, and what is stored comes back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from digestbot.model import (
+    COUNTS_AS_SENT,
+    CardLength,
+    Cause,
+    Digest,
+    DigestPaper,
+    EntryKind,
+    EntryState,
+    Outcome,
+    PaperId,
+    Reason,
+    ReasonKind,
+    SlotOutcome,
+    SlotRecord,
+    Status,
+    SubscriberId,
+)
+from digestbot.outbox import deliver
+from digestbot.owner import Life, life_of, owner_name
+from digestbot.smtp import SmtpSettings
+from digestbot.storage import Storage
+from digestbot.storage.outbox import Notice, QueuedDigest
+from digestbot.storage.packing import pack_papers
+from tests.deliveries import (
+    NOW,
+    QUICK,
+    SLOT,
+    add_subscribers,
+    make_mail,
+    open_storage,
+    queue_digests,
+    run_pass,
+    some_digest,
+    state_of,
+    states,
+)
+from tests.smtp_servers import SmtpServer
+
+SOON = timedelta(hours=12)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    storage = open_storage(tmp_path)
+    yield storage
+    storage.close()
+
+
+# ---- composing ------------------------------------------------------------------------------------------------------
+
+
+def test_a_slot_is_composed_once_for_ever(storage: Storage) -> None:
+    [ada] = add_subscribers(storage, ["ada@one.example"])
+    first = QueuedDigest(some_digest(ada.id), "<1@example.org>", NOW)
+    again = QueuedDigest(some_digest(ada.id, papers=9), "<2@example.org>", NOW)
+    assert storage.outbox.store_decisions([], [first]) == 1
+    assert storage.outbox.store_decisions([], [again]) == 0
+    assert storage.outbox.find_digest(ada.id, SLOT) == (first.digest, EntryState.QUEUED)
+    empty = SlotRecord(ada.id, SLOT, SlotOutcome.EMPTY, NOW, Cause.BELOW_MINIMUM, 0.3)
+    assert storage.outbox.record_slots([empty]) == set()
+    assert storage.slots.records(ada.id)[0].outcome is SlotOutcome.COMPOSED
+
+
+def test_a_slot_that_ended_otherwise_gets_no_digest(storage: Storage) -> None:
+    ada, bob = add_subscribers(storage, ["ada@one.example", "bob@one.example"])
+    late = SlotRecord(ada.id, SLOT, SlotOutcome.LATE, NOW, Cause.LATE)
+    assert storage.outbox.record_slots([late, late]) == {(ada.id, SLOT)}
+    queued = [QueuedDigest(some_digest(who.id), f"<{who.id}@x>", NOW) for who in (ada, bob)]
+    assert storage.outbox.store_decisions([], queued) == 1
+    assert storage.outbox.find_digest(ada.id, SLOT) is None
+    assert states(storage) == {"queued": 1}
+
+
+def test_many_at_once(storage: Storage) -> None:
+    people = add_subscribers(storage, [f"p{n}@one.example" for n in range(1203)])
+    queued = [QueuedDigest(some_digest(who.id), f"<{who.id}@x>", NOW) for who in people]
+    assert storage.outbox.store_decisions([], queued) == 1203
+    sent = storage.outbox.sent_papers([who.id for who in people], SLOT)
+    assert all(papers == {10_000, 10_001, 10_002} for papers in sent.values())
+    assert len(sent) == 1203
+
+
+def test_digests_come_back_as_they_were(storage: Storage) -> None:
+    [ada] = add_subscribers(storage, ["ada@one.example"])
+    papers = (
+        DigestPaper(PaperId(1), 0.123, None, (Reason(ReasonKind.TRENDING, "41 upvotes"),), CardLength.TITLE),
+        DigestPaper(
+            PaperId(2), 1.0, "tópic: 1", (Reason(ReasonKind.TERM, "a:b"), Reason(ReasonKind.LIKED, "…\"'\n"))
+        ),
+        DigestPaper(PaperId(3), 0.5, "tópic: 1", (), CardLength.SHORT),
+    )
+    digest = Digest(ada.id, SLOT, NOW, papers, more=7)
+    storage.outbox.store_decisions([], [QueuedDigest(digest, "<1@x>", NOW)])
+    assert storage.outbox.find_digest(ada.id, SLOT) == (digest, EntryState.QUEUED)
+    [row] = storage.db.rows(
+        "SELECT group_concat(paper.value) FROM outbox, json_each(outbox.papers, '$[0]') paper"
+    )
+    assert row == ("1,2,3",), "readable with json_each"
+    assert json.loads(pack_papers(digest))[4][0] == "41 upvotes"
+
+
+def test_a_digest_of_ten_papers_takes_less_than_480_bytes(tmp_path: Path) -> None:
+    """Slot, entry, packed papers and indexes; ids as after years of use, topics and reasons of common length."""
+    storage = open_storage(tmp_path)
+    topics = ["continual learning", "symbolic regression", "graph neural networks"]
+    people, days = 500, 4
+    for day in range(days):
+        queued = []
+        for n in range(people):
+            papers = tuple(
+                DigestPaper(
+                    PaperId(70_000 + 37 * k + n),
+                    round(0.9 - 0.031 * k, 3),
+                    topics[k % 3],
+                    (Reason(ReasonKind.TERM, topics[k % 3]),)
+                    + ((Reason(ReasonKind.AUTHOR, "Ada Lovelace"),) if k == 4 else ()),
+                )
+                for k in range(10)
+            )
+            slot = SLOT + timedelta(days=day)
+            digest = Digest(SubscriberId(n + 40_000), slot, NOW, papers, more=3)
+            queued.append(QueuedDigest(digest, f"<d20261121.{n:024d}@example.org>", NOW))
+        storage.outbox.store_decisions([], queued)
+    storage.db.execute("UPDATE outbox SET state = 'sent', reply = '250 2.0.0 queued', finished_at = due_at")
+    storage.db.execute("VACUUM")
+    pages = storage.db.row("PRAGMA page_count"), storage.db.row("PRAGMA page_size")
+    storage.db.execute("DELETE FROM outbox")
+    storage.db.execute("DELETE FROM slots")
+    storage.db.execute("VACUUM")
+    rest = storage.db.row("PRAGMA page_count")
+    assert pages[0] is not None
+    assert pages[1] is not None
+    assert rest is not None
+    bytes_each = (int(str(pages[0][0])) - int(str(rest[0]))) * int(str(pages[1][0])) / (people * days)
+    print(f"{bytes_each:.0f} bytes a digest")
+    assert bytes_each <= 480
+    storage.close()
+
+
+@pytest.mark.parametrize("state", list(EntryState))
+def test_what_counts_as_sent(storage: Storage, state: EntryState) -> None:
+    [ada] = queue_digests(storage, ["ada@one.example"])
+    storage.db.execute("UPDATE outbox SET state = ?", (state.value,))
+    assert bool(storage.outbox.sent_papers([ada.id], SLOT)[ada.id]) == (state in COUNTS_AS_SENT)
+    assert storage.outbox.sent_papers([ada.id], SLOT + timedelta(days=1)) == {ada.id: set()}
+
+
+# ---- who may be mailed ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "allowed"),
+    [
+        (EntryKind.DIGEST, {Status.CONFIRMED}),
+        (EntryKind.WELCOME, {Status.CONFIRMED}),
+        (EntryKind.CONFIRM, {Status.CONFIRMED, Status.UNCONFIRMED, Status.UNSUBSCRIBED}),
+        (EntryKind.GOODBYE, {Status.CONFIRMED, Status.UNCONFIRMED, Status.UNSUBSCRIBED}),
+        (EntryKind.LINK, {Status.CONFIRMED, Status.UNCONFIRMED, Status.UNSUBSCRIBED}),
+        (EntryKind.OPERATOR, set(Status)),
+    ],
+)
+@pytest.mark.parametrize("status", list(Status))
+def test_who_may_be_mailed(storage: Storage, kind: EntryKind, allowed: set[Status], status: Status) -> None:
+    if kind is EntryKind.DIGEST:
+        [ada] = queue_digests(storage, ["ada@one.example"])
+    else:
+        [ada] = add_subscribers(storage, ["ada@one.example"])
+        payload = {"to": "operator@example.org"} if kind is EntryKind.OPERATOR else {}
+        who = None if kind is EntryKind.OPERATOR else ada.id
+        storage.outbox.queue(Notice(kind, "<n@x>", NOW, payload, who))
+    storage.subscribers.set_status(ada.id, status)
+    with SmtpServer() as server:
+        report = run_pass(storage, server.url())
+    expected = EntryState.SENT if status in allowed else EntryState.CANCELLED
+    assert report.counts == {expected: 1}
+    assert len(server.messages) == (status in allowed)
+
+
+def test_nobody_is_mailed_who_leaves_during_the_pass(storage: Storage) -> None:
+    people = queue_digests(storage, [f"p{n}@one.example" for n in range(20)])
+
+    def script(stage: str, argument: str) -> None:
+        if stage == "rcpt":
+            for who in people:
+                if who.email != argument:
+                    storage.subscribers.set_status(who.id, Status.UNSUBSCRIBED)
+
+    with SmtpServer(script) as server:
+        report = run_pass(storage, server.url(), replace(QUICK, connections=1))
+    assert report.counts == {EntryState.SENT: 1, EntryState.CANCELLED: 19}
+    assert len(server.messages) == 1
+
+
+def test_a_suppressed_address_gets_nothing_whatever_the_status(storage: Storage) -> None:
+    [ada] = queue_digests(storage, ["ada@one.example"])
+    storage.subscribers.suppress("ADA@one.example", reason="test", at=NOW)
+    storage.subscribers.set_status(ada.id, Status.CONFIRMED)
+    with SmtpServer() as server:
+        assert run_pass(storage, server.url()).counts == {EntryState.CANCELLED: 1}
+    assert server.messages == []
+
+
+def test_what_has_nothing_left_to_send_is_cancelled(storage: Storage) -> None:
+    queue_digests(storage, ["ada@one.example"])
+    with SmtpServer() as server:
+        relay = SmtpSettings.from_url(server.url())
+        report = deliver(storage, lambda entry: None, relay, QUICK, now=lambda: NOW)
+    assert report.counts == {EntryState.CANCELLED: 1}
+    assert server.messages == []
+
+
+# ---- time -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_digest_never_tried_is_late_after_the_limit(storage: Storage) -> None:
+    queue_digests(storage, ["ada@one.example"])
+    assert storage.outbox.expire(NOW + SOON, SOON) == {}
+    assert storage.outbox.expire(NOW + SOON + timedelta(seconds=1), SOON) == {EntryState.CANCELLED: 1}
+
+
+def test_once_tried_it_has_a_day(storage: Storage) -> None:
+    queue_digests(storage, ["ada@one.example"])
+    storage.db.execute("UPDATE outbox SET attempts = 1, state = 'deferred'")
+    assert storage.outbox.expire(NOW + timedelta(hours=24), SOON) == {}
+    assert storage.outbox.expire(NOW + timedelta(hours=24, seconds=1), SOON) == {EntryState.FAILED: 1}
+
+
+def test_other_kinds_wait_longer(storage: Storage) -> None:
+    [ada] = add_subscribers(storage, ["ada@one.example"])
+    storage.outbox.queue(Notice(EntryKind.CONFIRM, "<n@x>", NOW, {}, ada.id))
+    assert storage.outbox.expire(NOW + timedelta(days=5), SOON) == {}
+    assert storage.outbox.expire(NOW + timedelta(days=5, seconds=1), SOON) == {EntryState.CANCELLED: 1}
+
+
+# ---- owners ---------------------------------------------------------------------------------------------------------
+
+
+def test_two_claimers_share_nothing(tmp_path: Path) -> None:
+    storage, other = open_storage(tmp_path), open_storage(tmp_path)
+    queue_digests(storage, [f"p{n}@one.example" for n in range(30)])
+    mine = storage.outbox.claim(NOW, "a", 20, real_now=NOW)
+    theirs = other.outbox.claim(NOW, "b", 20, real_now=NOW)
+    assert (len(mine), len(theirs)) == (20, 10)
+    assert {e.id for e in mine}.isdisjoint({e.id for e in theirs})
+    assert not storage.outbox.begin_attempt(theirs[0], "a", NOW)
+    assert other.outbox.begin_attempt(theirs[0], "b", NOW)
+    storage.close()
+    other.close()
+
+
+def test_the_oldest_due_come_first(storage: Storage) -> None:
+    for days in (3, 1, 2):
+        moment = NOW - timedelta(hours=days)
+        queue_digests(storage, [f"p{days}@one.example"], at=moment)
+    claimed = storage.outbox.claim(NOW, "a", 2, real_now=NOW)
+    assert [entry.recipient for entry in claimed] == ["p3@one.example", "p2@one.example"]
+
+
+def claim_in_doubt(storage: Storage, owner: str) -> tuple[int, int]:
+    """One entry in doubt and one merely claimed by `owner`; their ids."""
+    queue_digests(storage, ["ada@one.example", "bob@one.example"])
+    tried, claimed = storage.outbox.claim(NOW, owner, 2, real_now=NOW)
+    assert storage.outbox.begin_attempt(tried, owner, NOW)
+    return tried.id, claimed.id
+
+
+def dead_owner(after: str = "") -> str:
+    """The owner name of a process that has ended, without a word where `after` says so."""
+    code = "from digestbot.owner import owner_name\nwith owner_name() as n:\n    print(n, flush=True)\n    "
+    code += after or "pass"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    ).stdout.strip()
+
+
+@pytest.mark.parametrize("resend", [True, False])
+def test_what_a_dead_process_held_is_free_at_once(storage: Storage, resend: bool) -> None:
+    owner = dead_owner("import os; os.kill(os.getpid(), 9)")
+    assert life_of(owner) is Life.DEAD
+    claim_in_doubt(storage, owner)
+    with SmtpServer() as server:
+        report = run_pass(storage, server.url(), replace(QUICK, resend_in_doubt=resend))
+    assert report.counts == ({EntryState.SENT: 2} if resend else {EntryState.SENT: 1, EntryState.HELD: 1})
+    assert len(server.messages) == (2 if resend else 1)
+
+
+def test_what_a_living_pass_holds_is_left_alone(storage: Storage) -> None:
+    with owner_name() as owner:
+        assert life_of(owner) is Life.HERE
+        claim_in_doubt(storage, owner)
+        with SmtpServer() as server:
+            assert run_pass(storage, server.url()).counts == {}
+    assert life_of(owner) is Life.DEAD, "the pass has ended, though its process lives"
+    with SmtpServer() as server:
+        assert run_pass(storage, server.url()).counts == {EntryState.SENT: 2}
+
+
+def test_an_owner_elsewhere_is_dead_when_its_lease_has_ended(storage: Storage) -> None:
+    owner = "another-host-1234:boot:77:1:abcd"
+    assert life_of(owner) is Life.ELSEWHERE
+    claim_in_doubt(storage, owner)  # leased until NOW + 60 s
+    assert storage.outbox.take_over(owner, resend=True, leased_until=NOW + timedelta(seconds=59)) == []
+    assert states(storage) == {"in_doubt": 1, "sending": 1}
+    storage.outbox.renew(owner, real_now=NOW + timedelta(seconds=30))
+    assert storage.outbox.take_over(owner, resend=True, leased_until=NOW + timedelta(seconds=89)) == []
+    assert len(storage.outbox.take_over(owner, resend=True, leased_until=NOW + timedelta(seconds=90))) == 1
+    assert states(storage) == {"queued": 2}
+
+
+def test_after_a_power_cut_all_that_was_claimed_is_in_doubt(storage: Storage) -> None:
+    with owner_name() as own:
+        machine, boot, *rest = own.split(":")
+    owner = ":".join([machine, "0" * len(boot), *rest])
+    assert life_of(owner) is Life.LOST_POWER
+    claim_in_doubt(storage, owner)
+    with SmtpServer() as server:
+        report = run_pass(storage, server.url(), replace(QUICK, resend_in_doubt=False))
+    assert report.counts == {EntryState.HELD: 2}
+
+
+def test_a_name_nobody_can_read_is_elsewhere() -> None:
+    for name in ("", "a:b", "a:b:c:d:e", "::::"):
+        assert life_of(name) is Life.ELSEWHERE
+
+
+# ---- the operator ---------------------------------------------------------------------------------------------------
+
+
+def test_release_and_drop(storage: Storage) -> None:
+    _, bob, _ = queue_digests(storage, ["ada@one.example", "bob@one.example", "cyd@one.example"])
+    first, second, third = storage.outbox.list_entries()
+    storage.outbox.record(first, Outcome(EntryState.HELD, "x"), NOW)
+    storage.db.execute("UPDATE outbox SET state = 'held' WHERE id = ?", (first.id,))
+    assert storage.outbox.release(first.id)
+    assert not storage.outbox.release(first.id)
+    assert not storage.outbox.release(second.id)
+    assert storage.outbox.drop(second.id, NOW)
+    assert not storage.outbox.drop(second.id, NOW)
+    storage.outbox.claim(NOW, "me", 9, real_now=NOW)
+    assert not storage.outbox.drop(third.id, NOW), "it is being sent"
+    assert state_of(storage, bob) is EntryState.CANCELLED
+    assert storage.outbox.sent_papers([bob.id], SLOT) == {bob.id: set()}
+
+
+def test_stop_ends_a_pass_between_two_mails(storage: Storage) -> None:
+    import threading
+
+    stop = threading.Event()
+    queue_digests(storage, [f"p{n}@one.example" for n in range(50)])
+
+    def script(stage: str, argument: str) -> None:
+        if stage == "text":
+            stop.set()
+
+    with SmtpServer(script) as server:
+        relay = SmtpSettings.from_url(server.url())
+        report = deliver(storage, make_mail, relay, replace(QUICK, connections=1), now=lambda: NOW, stop=stop)
+    assert report.counts == {EntryState.SENT: 1}
+    assert states(storage) == {"sent": 1, "queued": 49}
+    assert storage.outbox.owners() == []
+
+
+def test_a_broken_template_ends_the_pass_and_keeps_the_queue(storage: Storage) -> None:
+    from digestbot.errors import TemplateError
+
+    queue_digests(storage, [f"p{n}@one.example" for n in range(5)])
+
+    def broken(entry: object) -> None:
+        raise TemplateError("body.html, line 3: no such thing")
+
+    with SmtpServer() as server, pytest.raises(TemplateError, match="line 3"):
+        deliver(storage, broken, SmtpSettings.from_url(server.url()), QUICK, now=lambda: NOW)
+    assert states(storage) == {"queued": 5}
+
+
+def test_nothing_due_opens_no_connection(storage: Storage) -> None:
+    with SmtpServer() as server:
+        assert run_pass(storage, server.url()).counts == {}
+    assert server.connections == 0
