@@ -37,7 +37,7 @@ class Received:
     data: bytes
 
 
-class Mailbox:
+class MailboxServer:
     """A running server between `with` and its end. `on_mail` is told of each mail, one at a time, before the 250.
 
     If `on_mail` raises OSError (a full disk) the mail is refused with 452 and not kept; any other error of it ends the
@@ -54,7 +54,7 @@ class Mailbox:
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
-    def __enter__(self) -> Mailbox:
+    def __enter__(self) -> MailboxServer:
         self._thread.start()
         return self
 
@@ -94,7 +94,7 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = False  # so that server_close waits for all sessions
     request_queue_size = 64
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: MailboxServer) -> None:
         super().__init__(("127.0.0.1", 0), _Session)
         self.mailbox = mailbox
         self.failure: BaseException | None = None  # of `on_mail`

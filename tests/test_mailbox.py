@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digestbot import mailbox as module
-from digestbot.mailbox import Mailbox, Received
+from digestbot.mailbox import MailboxServer, Received
 from digestbot.smtp import Connection, SmtpSettings
 from digestbot.smtp_replies import Verdict
 
@@ -22,15 +22,15 @@ TEXT = b"Subject: hi\r\n\r\nbody\r\n"
 
 
 @pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with Mailbox() as running:
+def mailbox() -> Iterator[MailboxServer]:
+    with MailboxServer() as running:
         yield running
 
 
 class Client:
     """A bare client: bytes out, replies in."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: MailboxServer) -> None:
         self.socket = socket.create_connection(("127.0.0.1", mailbox.port), timeout=10)
         self.file = self.socket.makefile("rb")
         assert self.reply() == 220
@@ -70,7 +70,7 @@ class Letter:
     data: bytes
 
 
-def test_smtplib_delivers_and_the_envelope_is_kept(mailbox: Mailbox) -> None:
+def test_smtplib_delivers_and_the_envelope_is_kept(mailbox: MailboxServer) -> None:
     with smtplib.SMTP("127.0.0.1", mailbox.port, local_hostname="me.example") as client:
         client.ehlo()
         assert {"pipelining", "size", "8bitmime", "smtputf8", "enhancedstatuscodes"} <= set(
@@ -92,7 +92,7 @@ def test_smtplib_delivers_and_the_envelope_is_kept(mailbox: Mailbox) -> None:
 @settings(max_examples=40)
 def test_every_byte_arrives_as_our_own_smtp_sent_it(lines: list[bytes]) -> None:
     data = b"".join(line + b"\r\n" for line in [b"", *lines, b".", b"..", b".x"])
-    with Mailbox() as mailbox:
+    with MailboxServer() as mailbox:
         connection = Connection(SmtpSettings.from_url(mailbox.url))
         handover = connection.hand_over(Letter("a@example.org", "b@example.org", data), "1")
         connection.close()
@@ -102,7 +102,7 @@ def test_every_byte_arrives_as_our_own_smtp_sent_it(lines: list[bytes]) -> None:
 
 def test_on_mail_hears_of_each_mail_before_the_reply() -> None:
     heard: list[Received] = []
-    with Mailbox(on_mail=heard.append) as mailbox, Client(mailbox) as client:
+    with MailboxServer(on_mail=heard.append) as mailbox, Client(mailbox) as client:
         client.begin_text()
         assert heard == []
         client.send(TEXT + b".\r\n")
@@ -114,7 +114,7 @@ def test_what_on_mail_cannot_take_is_refused_and_not_kept() -> None:
     def full(mail: Received) -> None:
         raise OSError("no space left")
 
-    with Mailbox(on_mail=full) as mailbox, Client(mailbox) as client:
+    with MailboxServer(on_mail=full) as mailbox, Client(mailbox) as client:
         client.begin_text()
         client.send(TEXT + b".\r\n")
         assert client.reply() == 452
@@ -127,7 +127,7 @@ def test_an_error_of_on_mail_is_not_swallowed() -> None:
         raise ZeroDivisionError
 
     def deliver() -> int:
-        with Mailbox(on_mail=broken) as mailbox, Client(mailbox) as client:
+        with MailboxServer(on_mail=broken) as mailbox, Client(mailbox) as client:
             client.begin_text()
             client.send(TEXT + b".\r\n")
             return client.reply()
@@ -136,7 +136,7 @@ def test_an_error_of_on_mail_is_not_swallowed() -> None:
         deliver()
 
 
-def test_a_whole_pipelined_conversation_in_one_packet(mailbox: Mailbox) -> None:
+def test_a_whole_pipelined_conversation_in_one_packet(mailbox: MailboxServer) -> None:
     with Client(mailbox) as client:
         client.send(
             b"EHLO me.example\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"
@@ -147,7 +147,7 @@ def test_a_whole_pipelined_conversation_in_one_packet(mailbox: Mailbox) -> None:
     assert mailbox.mails == (Received("", ("b@example.org",), TEXT),)
 
 
-def test_helo_is_enough(mailbox: Mailbox) -> None:
+def test_helo_is_enough(mailbox: MailboxServer) -> None:
     with Client(mailbox) as client:
         assert client.say(b"helo me", b"mail from:<a@example.org>", b"vrfy a", b"rset") == [
             250,
@@ -193,7 +193,7 @@ def test_helo_is_enough(mailbox: Mailbox) -> None:
     ],
 )
 def test_commands_out_of_order_or_wrong_are_refused(
-    mailbox: Mailbox, commands: list[bytes], codes: list[int]
+    mailbox: MailboxServer, commands: list[bytes], codes: list[int]
 ) -> None:
     with Client(mailbox) as client:
         assert client.say(*commands) == codes
@@ -204,7 +204,7 @@ def test_commands_out_of_order_or_wrong_are_refused(
     "smuggled",
     [b"\n.\n", b"\n.\r\n", b"\r.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r\r\n"],
 )
-def test_only_crlf_dot_crlf_ends_a_text(mailbox: Mailbox, smuggled: bytes) -> None:
+def test_only_crlf_dot_crlf_ends_a_text(mailbox: MailboxServer, smuggled: bytes) -> None:
     inner = b"MAIL FROM:<evil@example.org>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nsmuggled\r\n"
     with Client(mailbox) as client:
         client.begin_text()
@@ -214,7 +214,7 @@ def test_only_crlf_dot_crlf_ends_a_text(mailbox: Mailbox, smuggled: bytes) -> No
     assert mailbox.mails == ()
 
 
-def test_a_text_ends_only_at_a_dot_alone(mailbox: Mailbox) -> None:
+def test_a_text_ends_only_at_a_dot_alone(mailbox: MailboxServer) -> None:
     with Client(mailbox) as client:
         client.begin_text()
         client.send(b". \r\n..\r\n...\r\n.\r\n")
@@ -223,14 +223,14 @@ def test_a_text_ends_only_at_a_dot_alone(mailbox: Mailbox) -> None:
 
 
 @pytest.mark.parametrize(("line", "code"), [(b"x" * 998, 250), (b"x" * 999, 554), (b"." + b"x" * 998, 250)])
-def test_lines_of_text_have_a_limit(mailbox: Mailbox, line: bytes, code: int) -> None:
+def test_lines_of_text_have_a_limit(mailbox: MailboxServer, line: bytes, code: int) -> None:
     with Client(mailbox) as client:
         client.begin_text()
         client.send(line + b"\r\n.\r\n")
         assert client.reply() == code
 
 
-def test_lines_of_commands_have_a_limit(mailbox: Mailbox) -> None:
+def test_lines_of_commands_have_a_limit(mailbox: MailboxServer) -> None:
     with Client(mailbox) as client:
         client.send(b"NOOP " + b"x" * 300_000 + b"\r\n")
         assert client.reply() == 500
@@ -238,7 +238,7 @@ def test_lines_of_commands_have_a_limit(mailbox: Mailbox) -> None:
 
 
 def test_a_mail_has_a_limit_and_the_session_goes_on() -> None:
-    with Mailbox(max_bytes=5000) as mailbox, Client(mailbox) as client:
+    with MailboxServer(max_bytes=5000) as mailbox, Client(mailbox) as client:
         client.begin_text()
         client.send((b"x" * 98 + b"\r\n") * 51 + b".\r\n")
         assert client.reply() == 552
@@ -248,21 +248,21 @@ def test_a_mail_has_a_limit_and_the_session_goes_on() -> None:
         assert [len(mail.data) for mail in mailbox.mails] == [5000]
 
 
-def test_a_mail_has_a_limited_number_of_recipients(mailbox: Mailbox) -> None:
+def test_a_mail_has_a_limited_number_of_recipients(mailbox: MailboxServer) -> None:
     with Client(mailbox) as client:
         client.say(b"EHLO x", b"MAIL FROM:<>")
         codes = client.say(*[b"RCPT TO:<%d@example.org>" % n for n in range(module.MAX_RECIPIENTS + 1)])
         assert codes == [250] * module.MAX_RECIPIENTS + [452]
 
 
-def test_who_errs_too_often_is_sent_away(mailbox: Mailbox) -> None:
+def test_who_errs_too_often_is_sent_away(mailbox: MailboxServer) -> None:
     with Client(mailbox) as client:
         codes = client.say(*[b"NONSENSE"] * module.MAX_ERRORS)
         assert codes == [500] * module.MAX_ERRORS
         assert [client.reply(), client.reply()] == [421, 0]
 
 
-def test_a_text_without_its_dot_is_no_mail(mailbox: Mailbox) -> None:
+def test_a_text_without_its_dot_is_no_mail(mailbox: MailboxServer) -> None:
     with Client(mailbox) as client:
         client.begin_text()
         client.send(TEXT + b".")
@@ -271,7 +271,7 @@ def test_a_text_without_its_dot_is_no_mail(mailbox: Mailbox) -> None:
     assert mailbox.mails == ()
 
 
-def test_many_at_once_lose_nothing(mailbox: Mailbox) -> None:
+def test_many_at_once_lose_nothing(mailbox: MailboxServer) -> None:
     def deliver(number: int) -> None:
         with smtplib.SMTP("127.0.0.1", mailbox.port, local_hostname="me.example") as client:
             for n in range(10):
@@ -291,7 +291,7 @@ def test_many_at_once_lose_nothing(mailbox: Mailbox) -> None:
 
 
 def test_the_end_cuts_idle_connections_and_waits_for_nobody() -> None:
-    with Mailbox() as mailbox:
+    with MailboxServer() as mailbox:
         port = mailbox.port
         idle = Client(mailbox)
         began = time.monotonic()
