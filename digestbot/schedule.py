@@ -3,8 +3,8 @@
 A slot is a local date. It is due at `send_at` on that date: at the first instant after the gap where the clocks skip that
 time, the first time where it happens twice, never where the date never was (Pacific/Apia, 30 December 2011).
 
-Everybody's next due instant is asked for all the time, so equal schedules share their answers. Measured: `next_due` 0.7 us and
-`settle` 8 us where the same was asked before, 90 us for a week of a schedule that nobody had yet.
+Everybody's next due instant is asked for all the time, so equal schedules share their answers. Measured: `next_due`
+0.7 us and `settle` 8 us where the same was asked before, 90 us for a week of a schedule that nobody had yet.
 """
 
 from __future__ import annotations
