@@ -1,11 +1,8 @@
-"""How a digest's papers lie in one column: JSON text, readable with json_each, 250 bytes for ten papers.
+"""How a digest's papers lie in one column: JSON text, readable with json_each, 300 bytes for ten papers.
 
-[[paper ids, in the order shown],
- [their scores, in thousandths],
- [what speaks for each: indexes into the next list],
- [[card length, topic or -1, kind, detail, kind, detail ...], ...],      topic and details: indexes into the words
- [words],
- papers that did not fit]
+{"papers": [[id, score in thousandths, index into "why"], ...],                       in the order shown
+ "why": [[card length, topic or -1, kind, detail, kind, detail ...], ...],   topics and details: indexes into "words"
+ "words": [...], "more": papers that did not fit, left out for 0}
 """
 
 from __future__ import annotations
@@ -23,24 +20,25 @@ def pack_papers(digest: Digest) -> str:
     """The papers as text. Most share topic and reasons with another, so each of these is written once."""
     words: dict[str, int] = {}
     whys: dict[tuple[int, ...], int] = {}
-    chosen = [whys.setdefault(_why(paper, words), len(whys)) for paper in digest.papers]
-    scores = [round(paper.score * 1000) for paper in digest.papers]
-    ids = [paper.paper_id for paper in digest.papers]
-    return to_json([ids, scores, chosen, list(whys), list(words), digest.more])
+    papers = [
+        [paper.paper_id, round(paper.score * 1000), whys.setdefault(_why(paper, words), len(whys))]
+        for paper in digest.papers
+    ]
+    packed: dict[str, object] = {"papers": papers, "why": list(whys), "words": list(words)}
+    return to_json(packed | {"more": digest.more} if digest.more else packed)
 
 
 def unpack_digest(subscriber_id: SubscriberId, slot: date, composed_at: Value, text: str) -> Digest:
-    ids, scores, chosen, whys, words, more = json.loads(text)
-    read = [_read_why(why, words) for why in whys]
+    packed = json.loads(text)
+    whys = [_read_why(why, packed["words"]) for why in packed["why"]]
     papers = tuple(
-        DigestPaper(PaperId(paper_id), score / 1000, *read[why])
-        for paper_id, score, why in zip(ids, scores, chosen, strict=True)
+        DigestPaper(PaperId(paper_id), score / 1000, *whys[why]) for paper_id, score, why in packed["papers"]
     )
-    return Digest(subscriber_id, slot, from_epoch(composed_at), papers, more)
+    return Digest(subscriber_id, slot, from_epoch(composed_at), papers, packed.get("more", 0))
 
 
 def packed_paper_ids(text: str) -> list[PaperId]:
-    return [PaperId(paper_id) for paper_id in json.loads(text)[0]]
+    return [PaperId(paper_id) for paper_id, *_ in json.loads(text)["papers"]]
 
 
 def to_json(value: object) -> str:
