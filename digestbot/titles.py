@@ -26,7 +26,7 @@ _SHAPE_SIGNS = (
     "math",
     "boldsymbol",
     "operatorname",
-    *("text" + shape for shape in "bf it rm tt sc sf".split()),
+    *("text" + shape for shape in ["bf", "it", "rm", "tt", "sc", "sf"]),
 )
 _NO_WORD = re.compile(r"[^\w\s]|_")
 _ASCII_NO_WORD = str.maketrans("", "", string.punctuation)

@@ -25,7 +25,13 @@ Vectors = npt.NDArray[np.float32]  # texts x dimensions
 
 LONGEST_TOKENS = 256  # where the folder does not say; an abstract has about 250
 _INSTALL = "install it with: pip install 'digestbot[semantic]'"
-_FILES = ("tokenizer.json", "model.onnx", "onnx/model.onnx", "1_Pooling/config.json", "sentence_bert_config.json")
+_FILES = (
+    "tokenizer.json",
+    "model.onnx",
+    "onnx/model.onnx",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+)
 
 
 class Embedder(Protocol):
@@ -83,7 +89,9 @@ def _from_hub(name: str) -> Path:
     try:
         import huggingface_hub
     except ImportError:
-        raise UsageError(f"DIGESTBOT_EMBEDDING_MODEL: no folder {name}, and no hub client; {_INSTALL}") from None
+        raise UsageError(
+            f"DIGESTBOT_EMBEDDING_MODEL: no folder {name}, and no hub client; {_INSTALL}"
+        ) from None
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(_FILES)))
     except Exception as error:  # the client raises errors of several libraries
