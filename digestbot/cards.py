@@ -18,6 +18,15 @@ MAIL_BYTES = 80 * 1024  # of decoded HTML; clients cut what is over 102 KB (Gmai
 
 _URL = re.compile(r"https?://[^\s<>\"'{}|\\^`\x00-\x20\u2026]+", re.IGNORECASE)
 _CODE_HOSTS = ("github.com", "gitlab.com", "huggingface.co", "codeberg.org", "bitbucket.org")
+_KEY = (
+    r"\b[Ww]e (?:also |further |then |thus |therefore |instead )?"
+    r"(?:propose|introduce|present|develop|design|show|find|demonstrate|prove|establish|study|investigate)\b"
+    r"|\boutperform(?:s|ing|ed)?\b|(?<![\w.])\d+(?:[.,]\d+)*(?:\s?[–-]\s?\d+(?:\.\d+)?)?\s?(?:[%×]|x\b|times\b|-?fold\b)"
+)
+_NAME = re.compile(
+    r"([A-Z0-9][\w.+-]*[A-Z0-9][\w.+-]*)\s*[:–—]"
+)  # a title that starts so names what it presents
+_MOST_KEYS = 5
 _TRAILING = ".,;:!?)]}>'\"*_~"
 _SENTENCES = {CardLength.FULL: 3, CardLength.SHORT: 1, CardLength.TITLE: 0}
 
@@ -28,6 +37,7 @@ class Run:
 
     text: str
     url: str | None = None  # set: a link
+    key: bool = False  # a deciding word: what is done, by how much, its name
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,7 @@ def content(paper: Paper, length: CardLength, links: Links) -> Content:
         url=paper_url(paper, links),
         byline=" · ".join(filter(None, [byline(record), date])),
         excerpt=shown,
-        runs=tuple(find_links(shown)),
+        runs=tuple(mark_keys(find_links(shown), title)),
         direction=direction(shown or title),
         links=tuple(_links(paper, links)),
     )
@@ -116,6 +126,22 @@ def find_links(text: str) -> list[Run]:
             start = match.start() + len(address)
     runs.append(Run(text[start:]))
     return [run for run in runs if run.text]
+
+
+def mark_keys(runs: Sequence[Run], title: str) -> list[Run]:
+    """The runs with the first few deciding words set apart: the name of what is new, what is done, by how much."""
+    name = _NAME.match(title)
+    key = re.compile(_KEY + (rf"|(?<!\w){re.escape(name[1])}(?!\w)" if name else ""))
+    marked: list[Run] = []
+    for run in runs:
+        start = 0
+        for match in key.finditer(run.text) if run.url is None else ():
+            if sum(done.key for done in marked) == _MOST_KEYS:
+                break
+            marked += [Run(run.text[start : match.start()]), Run(match[0], key=True)]
+            start = match.end()
+        marked.append(Run(run.text[start:], run.url))
+    return [run for run in marked if run.text]
 
 
 def fit(sizes: Sequence[Sequence[int]], room: int) -> tuple[CardLength, ...]:
