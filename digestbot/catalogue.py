@@ -220,6 +220,7 @@ class Work:
     was: list[Known] = field(
         default_factory=list
     )  # none: new; several: merged into the one of the smallest id
+    into: Work | None = None  # what took this one up, while a batch is decided
 
     @property
     def id(self) -> PaperId | None:
@@ -251,7 +252,7 @@ def decide(known: Iterable[Known], entries: Sequence[Entry], seen: Seen) -> Chan
             work.aliases.update(entry.aliases)
         index.put(work, entry.aliases)
         works.append(work)
-    final = [index.survivor(work) for work in works]
+    final = [_survivor(work) for work in works]
     return Change(tuple({id(work): work for work in final}.values()), tuple(effects), tuple(final))
 
 
@@ -290,7 +291,6 @@ class _Index:
 
     def __init__(self, known: Iterable[Known]) -> None:
         self._works: dict[str, list[Work]] = {}
-        self._into: dict[int, Work] = {}  # id() of a joined work -> the work that took it up
         for one in known:
             paper = one.paper
             versions = dict.fromkeys(one.versions)
@@ -342,9 +342,10 @@ class _Index:
         for works in (self._works[alias] for alias in work.aliases):
             works[:] = [other for other in works if other is not work]
         self.put(first, work.aliases)
-        self._into[id(work)] = first
+        work.into = first
 
-    def survivor(self, work: Work) -> Work:
-        while id(work) in self._into:
-            work = self._into[id(work)]
-        return work
+
+def _survivor(work: Work) -> Work:
+    while work.into is not None:
+        work = work.into
+    return work

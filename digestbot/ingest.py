@@ -11,8 +11,9 @@ from statistics import median
 from digestbot.catalogue import Effect, Seen
 from digestbot.drops import DAILY, PAGES, DropReading, read_drop
 from digestbot.drops.folder import DropFolder, shown
-from digestbot.errors import DropError
+from digestbot.errors import DropError, UsageError
 from digestbot.model import DropId, DropReport, PaperId, PaperRecord, Rejection
+from digestbot.storage.drops import DropStore
 from digestbot.storage.papers import PaperStore
 
 BATCH = 500  # entries decided and written at once
@@ -57,12 +58,14 @@ def ingest_file(
 ) -> DropReport:
     """Takes one drop, which stays where it is, wholly or not at all (one transaction). Never holds it."""
     seen = Seen(now, mailable=not backfill)
-    return _ingest(papers, path, Purpose(now, seen, progress=progress))[0]
+    return _ingest(papers, path, Purpose(now, seen, follow=True, progress=progress))[0]
 
 
 def learn_library(papers: PaperStore, path: Path, now: datetime) -> tuple[list[PaperId], DropReport]:
     """The papers of a subscriber's library, in its order. Those nobody had before stay unseen by others."""
-    report, found = _ingest(papers, path, Purpose(now, Seen(None, mailable=False), state="library"))
+    report, found = _ingest(
+        papers, path, Purpose(now, Seen(None, mailable=False), state="library", follow=True)
+    )
     return found, report
 
 
@@ -89,18 +92,52 @@ def ingest_waiting(
         reports = []
         for path in waiting.settled:
             report, _ = _ingest(papers, path, purpose)
-            _put_away(folder, path, report)
+            target = _put_away(folder, path, report)
+            if report.held:
+                papers.rename_held(shown(path.name), shown(target.name))
             reports.append(report)
     return IngestPass(tuple(reports), tuple(shown(path.name) for path in waiting.growing))
 
 
-def _put_away(folder: DropFolder, path: Path, report: DropReport) -> None:
+def hold_waiting(papers: PaperStore, folder: DropFolder, name: str, *, now: datetime) -> Path:
+    """Moves a drop that waits in `incoming` to `held`, unread; raises UsageError where none of the name waits."""
+    folder.make()
+    with folder.reading():
+        target = folder.move(_named(folder.incoming, name), folder.held)
+        with papers.transaction():
+            drop = papers.begin_drop(shown(target.name), now)
+            papers.finish_drop(drop, "held", DropReport(shown(target.name), None, held="by the operator"))
+    return target
+
+
+def release_held(
+    papers: PaperStore, drops: DropStore, folder: DropFolder, name: str, *, now: datetime
+) -> DropReport:
+    """Takes a held drop however odd it looks; raises UsageError where none of the name is held."""
+    folder.make()
+    with folder.reading():
+        path = _named(folder.held, name)
+        with papers.transaction():
+            drops.forget_held(shown(path.name))
+            report = _ingest(papers, path, Purpose(now, Seen(now)))[0]
+        _put_away(folder, path, report)
+    return report
+
+
+def _named(folder: Path, name: str) -> Path:
+    """The file of a folder that is shown under this name: a name with bytes that are no text has no other."""
+    found = [path for path in folder.iterdir() if shown(path.name) == name and not path.is_dir()]
+    if not found:
+        raise UsageError(f"{folder}: holds no drop named {name}")
+    return found[0]
+
+
+def _put_away(folder: DropFolder, path: Path, report: DropReport) -> Path:
     if report.held:
-        folder.move(path, folder.held)
-    elif report.usable:
-        folder.move(path, folder.done)
-    else:
-        folder.move(path, folder.rejected, report=report_json(report))
+        return folder.move(path, folder.held)
+    if report.usable:
+        return folder.move(path, folder.done)
+    return folder.move(path, folder.rejected, report=report_json(report))
 
 
 def report_json(report: DropReport) -> dict[str, object]:
@@ -126,12 +163,13 @@ def _rejection_json(rejection: Rejection) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """Why and when a drop is read. careful: what looks wrong as a whole is held for the operator."""
+    """Why and when a drop is read."""
 
     now: datetime
     seen: Seen
     state: str = "done"
-    careful: bool = False
+    careful: bool = False  # whether to hold what looks wrong as a whole
+    follow: bool = False  # whether the path may be a link
     progress: Progress | None = None
 
 
@@ -143,7 +181,7 @@ def _ingest(papers: PaperStore, path: Path, purpose: Purpose) -> tuple[DropRepor
     with papers.transaction():
         drop = papers.begin_drop(shown(path.name), purpose.now, backfill=not purpose.seen.mailable)
         try:
-            target = path if purpose.careful else path.resolve()
+            target = path.resolve() if purpose.follow else path
             reading = read_drop(target, received=purpose.now.date())
             form = reading.format
             items = _watched(reading, path, purpose.progress)

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from digestbot.drops.folder import DropFolder
-from digestbot.ingest import ingest_file, ingest_waiting, learn_library
+from digestbot.errors import UsageError
+from digestbot.ingest import hold_waiting, ingest_file, ingest_waiting, learn_library, release_held
 from digestbot.model import Paper
+from digestbot.storage.drops import DropStore
 from digestbot.storage.papers import PaperStore
-from tests.catalogue_world import NOW, counts, store, written
+from tests.catalogue_world import NOW, counts, database, store, written
 from tests.shared import shared
 
 ABSTRACT = (
@@ -169,7 +171,8 @@ def test_two_papers_that_prove_to_be_one_merge_and_the_old_id_lives_on(tmp_path:
 
 
 def test_waiting_drops_are_taken_and_put_away(folder: DropFolder) -> None:
-    papers = store()
+    db = database()
+    papers = PaperStore(db)
     written(folder.incoming, PAGE, "good.txt")
     written(folder.incoming, "nothing to see", "bad.txt")
     for name in (".hidden", "half.part", "half.tmp"):
@@ -190,7 +193,7 @@ def test_waiting_drops_are_taken_and_put_away(folder: DropFolder) -> None:
     assert sorted(p.name for p in folder.rejected.iterdir()) == ["bad.txt", "bad.txt.report.json"]
     report = json.loads((folder.rejected / "bad.txt.report.json").read_text())
     assert (report["format"], report["new"], len(report["rejected"])) == (None, 0, 1)
-    assert {drop.report.path: drop.state for drop in papers.drops()} == {
+    assert {drop.report.path: drop.state for drop in DropStore(db).last()} == {
         "good.txt": "done",
         "bad.txt": "rejected",
     }
@@ -279,11 +282,37 @@ def test_a_page_out_of_step_is_held_and_a_flood_too(folder: DropFolder, tmp_path
     assert counts(ingest_file(papers, folder.held / "flood", now=NOW)) == (11, 0, 0, 0)  # PATH never holds
 
 
+def test_held_drops_are_released_under_their_own_names(folder: DropFolder, tmp_path: Path) -> None:
+    db = database()
+    papers, drops = PaperStore(db), DropStore(db)
+    upside_down = "Subscribe" + "".join(f"{ABSTRACT}{n}\nBird {n} sings on the wire\n" for n in range(3))
+    for number in range(2):
+        written(folder.incoming, upside_down + f"{ABSTRACT}\nOne more {number}\n", "page.txt")
+        ingest_waiting(papers, folder, now=NOW)
+    written(folder.incoming, PAGE, "mine.txt")
+    hold_waiting(papers, folder, "mine.txt", now=NOW)
+    assert {drop.report.path: drop.state for drop in drops.last()} == dict.fromkeys(
+        ("page.txt", "page-2.txt", "mine.txt"), "held"
+    )
+    assert papers.count() == 0
+    assert counts(release_held(papers, drops, folder, "page-2.txt", now=NOW)) == (4, 0, 0, 0)
+    assert counts(release_held(papers, drops, folder, "mine.txt", now=NOW)) == (2, 0, 0, 0)
+    assert {drop.report.path: drop.state for drop in drops.last()} == {
+        "page.txt": "held",
+        "page-2.txt": "done",
+        "mine.txt": "done",
+    }
+    assert sorted(p.name for p in folder.done.iterdir()) == ["mine.txt", "page-2.txt"]
+    with pytest.raises(UsageError, match=r"holds no drop named \.\./x"):
+        release_held(papers, drops, folder, "../x", now=NOW)
+
+
 CHILD = """
 import sys
 from pathlib import Path
 from digestbot.drops.folder import DropFolder
 from digestbot.ingest import ingest_waiting
+from digestbot.storage.drops import DropStore
 from digestbot.storage.papers import PaperStore
 from digestbot.storage.sqlite import SqliteDatabase
 from datetime import UTC, datetime

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar, cast
 
 from digestbot.catalogue import Change, Effect, Entry, Known, Seen, Work, bare, decide
-from digestbot.model import DropId, DropReport, Paper, PaperId, PaperRecord, Rejection
+from digestbot.model import DropId, DropReport, Paper, PaperId, PaperRecord
 from digestbot.storage.database import (
     Database,
-    Row,
     Value,
     from_epoch,
     placeholders,
@@ -33,17 +30,6 @@ from digestbot.storage.records import (
 
 _T = TypeVar("_T")
 BLOCK = 1000  # rows read at once; values in one statement
-
-
-@dataclass(frozen=True, slots=True)
-class DropRow:
-    """A drop as recorded. state: reading, done, rejected, held, withdrawn or library."""
-
-    id: DropId
-    state: str
-    received_at: datetime
-    backfill: bool
-    report: DropReport
 
 
 class PaperStore:
@@ -122,7 +108,12 @@ class PaperStore:
         for some in _blocks(sorted(aliases)):
             sql = f"SELECT DISTINCT paper_id FROM aliases WHERE alias IN ({placeholders(len(some))})"
             ids.update(row[0] for row in self._db.rows(sql, some))
-        return [known for some in _blocks(sorted(cast("set[int]", ids))) for known in self._known(some)]
+        return list(self.known(cast("set[PaperId]", ids)))
+
+    def known(self, ids: Collection[PaperId]) -> Iterator[Known]:
+        """Papers of these ids, none of them merged away, with everything known of them."""
+        for some in _blocks(sorted(ids)):
+            yield from self._known(some)
 
     def _known(self, ids: Sequence[Value]) -> Iterator[Known]:
         among = f"WHERE paper_id IN ({placeholders(len(ids))}) ORDER BY paper_id"
@@ -255,18 +246,12 @@ class PaperStore:
             ),
         )
 
-    def drops(self, *, limit: int = 100) -> list[DropRow]:
-        """The last drops, newest first."""
-        return [
-            _read_drop(row) for row in self._db.rows(f"{_SELECT_DROPS} ORDER BY id DESC LIMIT ?", (limit,))
-        ]
-
-    def find_drop(self, name: str) -> DropRow | None:
-        """The drop of an id in digits, or the last of a name."""
-        rows = self._db.rows(f"{_SELECT_DROPS} WHERE name = ? ORDER BY id DESC LIMIT 1", (name,))
-        if not rows and name.isascii() and name.isdigit() and len(name) < 18:
-            rows = self._db.rows(f"{_SELECT_DROPS} WHERE id = ?", (int(name),))
-        return _read_drop(rows[0]) if rows else None
+    def rename_held(self, name: str, to: str) -> None:
+        """Where a drop of the same name was held already: the file's name in `held` is that of the last."""
+        self._db.execute(
+            "UPDATE drops SET name = ? WHERE id = (SELECT MAX(id) FROM drops WHERE name = ? AND state = 'held')",
+            (to, name),
+        )
 
     def usual_sizes(self, count: int) -> list[int]:
         """How many papers each of the last `count` daily drops had."""
@@ -275,27 +260,6 @@ class PaperStore:
             " ORDER BY id DESC LIMIT ?"
         )
         return [cast(int, row[0]) for row in self._db.rows(sql, (count,))]
-
-
-_SELECT_DROPS = (
-    "SELECT id, state, received_at, backfill, name, format, new, known, updated, rejected, held FROM drops"
-)
-
-
-def _read_drop(row: Row) -> DropRow:
-    identifier, state, received_at, backfill, name, form, new, known, updated, rejected, held = row
-    report = DropReport(
-        path=cast(str, name),
-        format=cast("str | None", form),
-        new=cast(int, new),
-        known=cast(int, known),
-        updated=cast(int, updated),
-        rejected=tuple(Rejection(r, line=line, entry=n) for line, n, r in json.loads(cast(str, rejected))),
-        held=cast("str | None", held),
-    )
-    return DropRow(
-        DropId(cast(int, identifier)), cast(str, state), from_epoch(received_at), bool(backfill), report
-    )
 
 
 def _id(value: Value) -> PaperId:
