@@ -116,7 +116,7 @@ def marginals(scores: Floats, near: Floats, far: Floats) -> tuple[float, Floats,
 def distances(count: int) -> NDArray[np.int64]:
     """For sentences i and j the index of the weight for their distance j - i."""
     places = np.arange(count)
-    return np.clip(places[None, :] - places[:, None], NEAREST, FARTHEST) - NEAREST
+    return np.asarray(np.clip(places[None, :] - places[:, None], NEAREST, FARTHEST) - NEAREST)
 
 
 @cache

@@ -166,11 +166,8 @@ def write(weights: Weights, path: Path = WEIGHTS_FILE) -> None:
             *sorted(weights.features.items()),
         ]
     ]
-    path.write_text(
-        '"""Weights of excerpt_model.py, a feature a line: for task, idea and result. Written by '
-        'tests/benchmarks/bench_excerpts.py."""\n\nTABLE = """\\\n' + "\n".join(lines) + '\n"""\n',
-        encoding="utf-8",
-    )
+    head = '"""Weights of excerpt_model.py: a feature, then for task, idea and result. Made by bench_excerpts.py --write."""'
+    path.write_text(head + '\n\nTABLE = """\\\n' + "\n".join(lines) + '\n"""\n', encoding="utf-8")
 
 
 def main() -> None:
