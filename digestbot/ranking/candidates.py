@@ -6,10 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from digestbot.model import Paper, PaperId
+from digestbot.ranking.embedding import Embedder
 from digestbot.ranking.people import agree, parse_name
-from digestbot.ranking.statistics import TITLE_WEIGHT, Floats, Model, counts, latent_vectors
+from digestbot.ranking.statistics import (
+    TITLE_WEIGHT,
+    Embeddings,
+    Floats,
+    Model,
+    around_mean,
+    counts,
+    raw_vectors,
+)
 from digestbot.ranking.words import phrase, words
 
 Positions = Mapping[int, tuple[int, ...]]  # row of the paper -> where the word stands, title first
@@ -30,9 +40,11 @@ class Index:
     families: Mapping[
         str, tuple[tuple[int, str, str], ...]
     ]  # family name -> (row, initials, name as printed)
+    embedder: Embedder | None
     categories: Mapping[str, tuple[int, ...]]  # folded category and its archive ("cs.lg", "cs") -> rows
     _matches: dict[tuple[str, ...], dict[int, float]] = field(default_factory=dict)
     _authored: dict[str, dict[int, str]] = field(default_factory=dict)
+    _texts: dict[str, Floats] = field(default_factory=dict)
 
     def matches(self, term: str) -> Mapping[int, float]:
         """Row -> how often it has `term` as a phrase, in the title counted TITLE_WEIGHT times."""
@@ -56,6 +68,15 @@ class Index:
         """Rows in `category` ("cs.LG") or, for an archive ("cs"), in any of its categories."""
         return self.categories.get(category.strip().casefold(), ())
 
+    def embedded_text(self, text: str) -> Floats:
+        """Where the embedding model puts `text`; only for a semantic model."""
+        found = self._texts.get(text)
+        if found is None:
+            if self.embedder is None:
+                raise ValueError("a lexical index embeds nothing")
+            found = self._texts[text] = self.embedder.embed([text])[0].astype(np.float64)
+        return found
+
     def _find(self, wanted: tuple[str, ...]) -> dict[int, float]:
         places = [self.postings.get(word) for word in wanted]
         if not places or None in places:
@@ -76,27 +97,65 @@ class Index:
         return found
 
 
-def index(model: Model, papers: Sequence[Paper], liked: Sequence[Paper] = ()) -> Index:
+def index(
+    model: Model,
+    papers: Sequence[Paper],
+    liked: Sequence[Paper] = (),
+    *,
+    embedder: Embedder | None = None,
+    embeddings: Embeddings | None = None,
+) -> Index:
     """Prepares `papers` as candidates; `liked`: what the subscribers voted on, as far as it is known.
 
-    A paper in both is a candidate; a vote on a paper in neither says nothing.
+    A paper in both is a candidate; a vote on a paper in neither says nothing. A semantic model needs the
+    `embedder` it was fitted with, for papers that are not in `embeddings` and for topics; else ValueError.
     """
+    if model.encoder is None:
+        embedder = None
+    elif embedder is None or embedder.fingerprint != model.encoder:
+        raise ValueError("the ranking model was fitted with another embedding model: fit it anew")
     candidates = _distinct(papers)
     known = _distinct([*candidates, *liked])
     texts = [(words(paper.record.title), words(paper.record.abstract)) for paper in known]
-    latent = latent_vectors(model, [counts(title, abstract) for title, abstract in texts])
+    raw = raw_vectors(model, [counts(title, abstract) for title, abstract in texts])
+    if embedder:
+        raw = np.hstack([_embedded(embedder, known, embeddings or {}, model.embedded), raw])
     lengths = [TITLE_WEIGHT * len(title) + len(abstract) for title, abstract in texts[: len(candidates)]]
     return Index(
         model=model,
         papers=tuple(known),
         row_of={paper.id: row for row, paper in enumerate(known)},
         size=len(candidates),
-        vectors=latent - model.mean,
+        vectors=around_mean(model, raw),
+        embedder=embedder,
         postings=_postings(texts[: len(candidates)]),
         lengths=np.array(lengths, dtype=float) / model.average_length,
         families=_families(candidates),
         categories=_categories(candidates),
     )
+
+
+def paper_text(paper: Paper) -> str:
+    """What of a paper is embedded."""
+    record = paper.record
+    return f"{record.title}. {record.abstract}" if record.abstract else record.title
+
+
+def embed_papers(embedder: Embedder, papers: Sequence[Paper]) -> dict[PaperId, npt.NDArray[np.float32]]:
+    """The vectors of `papers`, to be stored under the embedder's fingerprint and given to `fit` and `index`."""
+    return dict(
+        zip(
+            [paper.id for paper in papers],
+            embedder.embed([paper_text(paper) for paper in papers]),
+            strict=True,
+        )
+    )
+
+
+def _embedded(embedder: Embedder, papers: Sequence[Paper], known: Embeddings, size: int) -> Floats:
+    fresh = embed_papers(embedder, [paper for paper in papers if paper.id not in known])
+    rows = [known[paper.id] if paper.id in known else fresh[paper.id] for paper in papers]
+    return np.array(rows, dtype=np.float64).reshape(len(papers), size)
 
 
 def _distinct(papers: Sequence[Paper]) -> list[Paper]:

@@ -8,6 +8,8 @@ from datetime import datetime
 from digestbot.model import PaperId, Scored, TopicProfile
 from digestbot.ranking.candidates import Index
 from digestbot.ranking.scoring import Ranker, _scored
+from digestbot.ranking.topics import MEANING
+from digestbot.ranking.votes import VOTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,16 @@ def explain(index: Index, profile: TopicProfile, paper_id: PaperId, now: datetim
                     "topic", f"{topic.name}: {terms}; weight {topic.weight:g}", topic.weight * said.terms[row]
                 )
             )
+        if row in said.clear:
+            parts.append(Part("meaning", f"{topic.name}: {said.meaning[row]:.1f} standard deviations", 0.0))
         parts += [Part("excluded term", term, 0.0) for term in topic.exclude if row in index.matches(term)]
+    if evidence.meaning[row]:
+        detail = f"all topics together: {evidence.meaning[row]:+.1f} standard deviations"
+        parts.append(Part("meaning", detail, MEANING * float(evidence.meaning[row])))
     if evidence.votes is not None:
         near = evidence.votes.nearest.get(row)
         detail = f"resembles {index.papers[near].record.title}" if near is not None else "all votes together"
-        parts.append(Part("votes", detail, float(evidence.votes.evidence[row])))
+        parts.append(Part("votes", detail, VOTES * float(evidence.votes.surprise[row])))
     if row in evidence.barred:
         parts.append(Part("voted on", "papers voted on are not sent", 0.0))
     score = float(evidence.scores[row])

@@ -6,7 +6,8 @@ catalogue's statistics enters a score, so it means the same on a slow day and on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,11 +17,11 @@ import numpy as np
 from digestbot.model import PaperId, Reason, ReasonKind, Scored, Topic, TopicProfile, Vote
 from digestbot.ranking.candidates import Index
 from digestbot.ranking.statistics import Floats
-from digestbot.ranking.topics import TopicEvidence, topic_evidence
-from digestbot.ranking.votes import VoteEvidence, VoteLearner, latest_opinions
+from digestbot.ranking.topics import CLEAR, MEANING, WHOLE, TopicEvidence, gather_evidence, whole_meaning
+from digestbot.ranking.votes import VOTES, VoteEvidence, VoteLearner, latest_opinions
 
 AUTHOR_FLOOR = 0.95  # a followed author's papers score at least this, all others less
-KEPT_BY_TERM = 0.1  # what dislikes leave at least of a topic's evidence
+KEPT = 0.1  # what dislikes leave at least of the evidence of terms
 DECIMALS = 6  # of a score: rounding in the last digits never turns an order
 
 
@@ -46,11 +47,13 @@ class Ranking:
 class Evidence:
     """All that speaks for and against the candidates, for one subscriber. Arrays have one value per candidate."""
 
-    topics: tuple[tuple[Topic, TopicEvidence], ...]
+    topics: tuple[tuple[Topic, TopicEvidence], ...]  # of weight above 0
+    meaning: Floats  # of all topics together, in standard deviations
     votes: VoteEvidence | None
     barred: frozenset[int]  # sent before, or voted on
     excluded: frozenset[int]  # by an excluded term
-    scores: Floats  # 0 where barred or excluded
+    relevance: Floats  # in nats, also of papers without evidence
+    scores: Floats  # 0 where there is no evidence, or the paper is barred or excluded
 
 
 class Ranker:
@@ -58,48 +61,70 @@ class Ranker:
 
     def __init__(self, index: Index) -> None:
         self.index = index
-        self._learner = VoteLearner(index)
+        self._learner: VoteLearner | None = None
         self._topics: dict[Topic, TopicEvidence] = {}
+
+    def prepare(self, profiles: Iterable[TopicProfile]) -> None:
+        """Weighs the topics of a block at once."""
+        new = {topic for profile in profiles for topic in profile.topics if topic not in self._topics}
+        self._topics.update(gather_evidence(self.index, sorted(new, key=repr)))
 
     def weigh(self, profile: TopicProfile, sent: AbstractSet[PaperId], now: datetime) -> Evidence:
         """Everything the profile says of every candidate."""
+        if any(topic not in self._topics for topic in profile.topics):
+            self.prepare([profile])
         index = self.index
-        opinions: dict[PaperId, Vote] = latest_opinions(profile.votes) if profile.votes else {}
-        row_of = index.row_of
-        barred = {row_of[paper] for paper in sent if paper in row_of}
-        barred.update(row_of[paper] for paper in opinions if paper in row_of)
-        topics = tuple((topic, self._evidence(topic)) for topic in profile.topics)
-        votes = self._learner.learn(opinions, now) if opinions else None
-        excluded = {row for topic in profile.topics for term in topic.exclude for row in index.matches(term)}
-        scores = self._scores(topics, votes)
-        out = [row for row in barred | excluded if row < index.size]
-        scores[out] = 0.0
-        return Evidence(
-            topics,
-            votes,
-            frozenset(row for row in barred if row < index.size),
-            frozenset(excluded - barred),
-            scores,
-        )
+        topics = tuple((topic, self._topics[topic]) for topic in profile.topics if topic.weight > 0)
+        opinions = latest_opinions(profile.votes) if profile.votes else {}
+        votes = self._learn(opinions, now) if opinions else None
+        barred = {index.row_of[paper] for paper in (*sent, *opinions) if paper in index.row_of}
+        barred = {row for row in barred if row < index.size}
+        excluded = {
+            row for topic in profile.topics for term in topic.exclude for row in index.matches(term)
+        } - barred
+        meaning = self._meaning(topics)
+        relevance, scores = _add_up(index.size, topics, meaning, votes)
+        scores[[*barred, *excluded]] = 0.0
+        return Evidence(topics, meaning, votes, frozenset(barred), frozenset(excluded), relevance, scores)
 
-    def _evidence(self, topic: Topic) -> TopicEvidence:
-        found = self._topics.get(topic)
-        if found is None:
-            found = self._topics[topic] = topic_evidence(self.index, topic)
-        return found
+    def _learn(self, opinions: Mapping[PaperId, Vote], now: datetime) -> VoteEvidence | None:
+        if self._learner is None:
+            self._learner = VoteLearner(self.index)
+        return self._learner.learn(opinions, now)
 
-    def _scores(self, topics: Sequence[tuple[Topic, TopicEvidence]], votes: VoteEvidence | None) -> Floats:
-        total = np.zeros(self.index.size)
-        for topic, said in topics:
-            if said.terms and topic.weight > 0:
-                total[list(said.terms)] += topic.weight * np.fromiter(said.terms.values(), float)
-        if votes is not None:
-            total = np.maximum(total + votes.evidence, KEPT_BY_TERM * total)
-        scores = AUTHOR_FLOOR * (1.0 - np.exp(-total))
-        written = list({row for topic, said in topics if topic.weight > 0 for row in said.authors})
-        if written:
-            scores[written] = AUTHOR_FLOOR + (1.0 - AUTHOR_FLOOR) * (1.0 - np.exp(-total[written]))
-        return np.round(scores, DECIMALS)
+    def _meaning(self, topics: Sequence[tuple[Topic, TopicEvidence]]) -> Floats:
+        """Of all topics together: their sum by weight, and their words read as one text."""
+        if not topics:
+            return np.zeros(self.index.size)
+        total = sum((topic.weight * said.meaning for topic, said in topics), np.zeros(self.index.size))
+        total = total / math.sqrt(sum(topic.weight**2 for topic, _ in topics))
+        whole = whole_meaning(self.index, [topic for topic, _ in topics])
+        return total if whole is None else total + WHOLE * math.sqrt(len(topics)) * whole
+
+
+def _add_up(
+    size: int, topics: Sequence[tuple[Topic, TopicEvidence]], meaning: Floats, votes: VoteEvidence | None
+) -> tuple[Floats, Floats]:
+    """Relevance and scores from all parts. What speaks without a term begins to count above its threshold only."""
+    terms, loudest = np.zeros(size), np.zeros(size)
+    written: list[int] = []
+    for topic, said in topics:
+        rows = list(said.terms)
+        terms[rows] += topic.weight * np.fromiter(said.terms.values(), float, len(rows))
+        rows = list(said.clear)
+        loudest[rows] = np.maximum(loudest[rows], said.meaning[rows])
+        written += said.authors
+    relevance = terms + MEANING * np.where(loudest > 0, np.maximum(loudest, meaning), meaning)
+    threshold = np.where(loudest > 0, MEANING * CLEAR / 2, np.inf)
+    if votes is not None:
+        relevance += VOTES * votes.surprise
+        threshold = np.where(votes.evidence > 0, np.minimum(threshold, VOTES * votes.clear), threshold)
+    evidence = np.maximum(relevance - np.where(terms > 0, 0.0, threshold), KEPT * terms)
+    scores = AUTHOR_FLOOR * (1.0 - np.exp(-evidence))
+    scores[written] = AUTHOR_FLOOR + (1.0 - AUTHOR_FLOOR) * (
+        1.0 - np.exp(-np.maximum(relevance[written], 0.0))
+    )
+    return relevance, np.round(scores, DECIMALS)
 
 
 def rank(
@@ -115,6 +140,7 @@ def rank(
     Papers voted on and papers with an excluded term never appear. Equal scores are in the order of ids.
     """
     ranker = Ranker(index)
+    ranker.prepare(profiles)
     return [
         _ranking(index, ranker.weigh(profile, sent, now), depth)
         for profile, sent in zip(profiles, barred, strict=True)
@@ -133,7 +159,7 @@ def _ranking(index: Index, evidence: Evidence, depth: int) -> Ranking:
 
 
 def _scored(index: Index, evidence: Evidence, row: int) -> Scored:
-    speaking = [(topic, said) for topic, said in evidence.topics if row in said.terms or row in said.authors]
+    speaking = [pair for pair in evidence.topics if row in pair[1].rows]
     loudest = max(speaking, key=lambda pair: loudness(pair[0], pair[1], row), default=None)
     return Scored(
         paper_id=index.papers[row].id,
@@ -145,7 +171,8 @@ def _scored(index: Index, evidence: Evidence, row: int) -> Scored:
 
 def loudness(topic: Topic, said: TopicEvidence, row: int) -> float:
     """How much a topic says of the paper in `row`; an author's paper outdoes all terms."""
-    return topic.weight * said.terms.get(row, 0.0) + (100.0 if row in said.authors else 0.0)
+    by_author = 100.0 if row in said.authors else 0.0
+    return by_author + topic.weight * (said.terms.get(row, 0.0) + MEANING * float(said.meaning[row]))
 
 
 def reasons(
@@ -159,7 +186,7 @@ def reasons(
             found.append(Reason(ReasonKind.AUTHOR, said.authors[row]))
         if row in said.matched:
             found.append(Reason(ReasonKind.TERM, ", ".join(said.matched[row][:3])))
-        elif row in said.categories:
+        elif row in said.categories and row in said.terms:
             found.append(
                 Reason(ReasonKind.CATEGORY, next(c for c in topic.categories if row in index.in_category(c)))
             )

@@ -4,7 +4,8 @@
 every machine (no hashing of Python objects, a fixed seed), but for rounding in the last digits.
 
 Latent semantics: Deerwester et al., "Indexing by latent semantic analysis" (1990); the decomposition is the
-randomised one of Halko, Martinsson, Tropp (2011), algorithm 4.4 with two power iterations.
+randomised one of Halko, Martinsson, Tropp (2011), algorithm 4.4. A paper's vector holds its latent position twice, at
+two resolutions, and with an embedding model that model's vector before them; all around the catalogue's mean.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,17 +22,21 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from digestbot.model import Paper
+from digestbot.model import Paper, PaperId
 from digestbot.ranking.words import features, words
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int32]
 Rows = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Embeddings = Mapping[PaperId, npt.NDArray[np.floating]]  # an embedding model's vectors, of length 1
 
-FORMAT = 1  # of dumped models; a model of another format is fitted anew
-DIMENSIONS = 256
+FORMAT = 2  # of dumped models; a model of another format is fitted anew
+COARSE, FINE = 64, 256  # latent dimensions; chosen by hold-out, see docs/ranking.md
+LEXICAL_SHARE = 0.7  # length of the lexical part of a vector beside an embedding of length 1
 MOST_FEATURES = 60_000  # the commonest; 60,000 x 256 float16 are 30 MB
 TITLE_WEIGHT = 2  # a word of the title counts as so many of the abstract
+BACKGROUND = 256  # papers kept as a sample of the catalogue
 
 
 class StaleModel(ValueError):
@@ -44,11 +49,15 @@ class Model:
 
     papers: int
     average_length: float  # words per paper, title counted TITLE_WEIGHT times
+    encoder: str | None  # fingerprint of the embedding model; None: lexical
     features: tuple[str, ...]
     frequency: Counts  # papers with each feature
-    projection: Floats  # features x dimensions; TF-IDF rows times it are latent vectors
-    mean: Floats  # of the papers' latent vectors
-    covariance: Floats  # of the papers' latent vectors around the mean
+    projection: Floats  # features x FINE; TF-IDF rows times it are latent positions
+    strength: Floats  # singular values, the first 1
+    mean: Floats  # of the papers' raw vectors
+    length: float  # root mean square length of the papers' embeddings around their mean
+    covariance: Floats  # of the papers' vectors
+    background: Floats  # vectors of a sample of the papers
 
     @cached_property
     def position(self) -> dict[str, int]:
@@ -59,18 +68,31 @@ class Model:
         """Inverse document frequency of each feature."""
         return np.log((self.papers + 1) / (self.frequency + 0.5))
 
+    @property
+    def embedded(self) -> int:
+        """Dimensions of the embedding in front of the lexical ones."""
+        return len(self.mean) - _lexical_size(self.projection)
+
     def dump(self) -> bytes:
         """The model as bytes for `load`."""
-        head = json.dumps({"format": FORMAT, "papers": self.papers, "average_length": self.average_length})
+        head = {
+            "format": FORMAT,
+            "papers": self.papers,
+            "average_length": self.average_length,
+            "encoder": self.encoder,
+            "length": self.length,
+        }
         file = io.BytesIO()
         np.savez_compressed(
             file,
-            head=_bytes(head),
+            head=_bytes(json.dumps(head)),
             features=_bytes("\n".join(self.features)),
             frequency=self.frequency,
             projection=self.projection.astype(np.float16),
+            strength=self.strength,
             mean=self.mean,
             covariance=self.covariance.astype(np.float32),
+            background=self.background.astype(np.float16),
         )
         return file.getvalue()
 
@@ -80,48 +102,96 @@ def load(data: bytes) -> Model:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as parts:
             head = json.loads(parts["head"].tobytes())
-            if head["format"] != FORMAT:
-                raise StaleModel(f"a ranking model of format {head['format']}, not {FORMAT}")
+            if head.pop("format") != FORMAT:
+                raise StaleModel("a ranking model of another version")
             names = parts["features"].tobytes().decode()
-            return Model(
-                papers=head["papers"],
-                average_length=head["average_length"],
-                features=tuple(names.split("\n")) if names else (),
-                frequency=parts["frequency"],
-                projection=parts["projection"].astype(np.float64),
-                mean=parts["mean"],
-                covariance=parts["covariance"].astype(np.float64),
-            )
-    except (OSError, KeyError, ValueError) as error:
+            arrays = {name: parts[name] for name in ("frequency", "strength", "mean")}
+            wide = {
+                name: parts[name].astype(np.float64) for name in ("projection", "covariance", "background")
+            }
+            return Model(features=tuple(names.split("\n")) if names else (), **head, **arrays, **wide)
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise (
             error if isinstance(error, StaleModel) else StaleModel(f"not a ranking model: {error}")
         ) from error
 
 
-def fit(papers: Iterable[Paper]) -> Model:
-    """The statistics of `papers`, in any order; works from no paper at all to a few hundred thousand."""
+def fit(
+    papers: Iterable[Paper], *, encoder: str | None = None, embeddings: Embeddings | None = None
+) -> Model:
+    """The statistics of `papers`, in any order; works from no paper at all to a few hundred thousand.
+
+    With `encoder`, the fingerprint of an embedding model, and its `embeddings` the model is semantic; papers without
+    an embedding then count for the words only.
+    """
+    ordered = sorted(papers, key=lambda paper: paper.id)
     rows, lengths = [], []
-    for paper in sorted(papers, key=lambda paper: paper.id):
+    for paper in ordered:
         title, abstract = words(paper.record.title), words(paper.record.abstract)
         rows.append(counts(title, abstract))
         lengths.append(TITLE_WEIGHT * len(title) + len(abstract))
-    names, frequency = _vocabulary(rows)
-    blank = Model(
-        papers=len(rows),
-        average_length=sum(lengths) / max(1, len(lengths)) or 1.0,
-        features=names,
-        frequency=frequency,
-        projection=np.zeros((len(names), 0)),
-        mean=np.zeros(0),
-        covariance=np.zeros((0, 0)),
-    )
+    blank = _blank(rows, sum(lengths) / max(1, len(lengths)) or 1.0)
     table = weigh(blank, rows)
-    projection = _singular_vectors(table, min(DIMENSIONS, len(rows) - 1, len(names) - 1))
-    projection = projection.astype(np.float16).astype(np.float64)  # as `load` gives it back
-    latent = normalise(table @ projection)
-    mean = latent.mean(axis=0) if len(rows) else np.zeros(projection.shape[1])
-    spread = ((latent - mean).T @ (latent - mean) / max(1, len(rows))).astype(np.float32).astype(np.float64)
-    return replace(blank, projection=projection, mean=mean, covariance=spread)
+    projection, strength = _singular_vectors(table, min(FINE, len(rows) - 1, len(blank.features) - 1))
+    model = replace(blank, projection=projection, strength=strength, encoder=encoder)
+    if encoder is None:
+        return _with_space(model, _lexical(table @ projection))
+    known = embeddings or {}
+    having = np.array([row for row, paper in enumerate(ordered) if paper.id in known], dtype=np.int64)
+    if not len(having):
+        return _with_space(replace(model, encoder=None), _lexical(table @ projection))
+    embedded = np.stack([known[ordered[row].id].astype(np.float64) for row in having])
+    return _with_space(model, np.hstack([embedded, _lexical(table[having] @ projection)]))
+
+
+def raw_vectors(model: Model, rows: Sequence[Counter[str]]) -> Floats:
+    """Lexical part of raw vectors; zeros where a row shares no feature with the catalogue."""
+    return _lexical(weigh(model, rows) @ model.projection)
+
+
+def around_mean(model: Model, raw: Floats) -> Floats:
+    """Raw vectors (papers x dimensions, embedding first) as vectors of the model's space."""
+    scale = np.ones(raw.shape[1])
+    if model.embedded:
+        scale[: model.embedded] = 1.0 / model.length
+        scale[model.embedded :] = LEXICAL_SHARE / math.sqrt(2.0)
+    return np.asarray((raw - model.mean) * scale)
+
+
+def _blank(rows: Sequence[Counter[str]], average_length: float) -> Model:
+    names, frequency = _vocabulary(rows)
+    none, no_square = np.zeros(0), np.zeros((0, 0))
+    nothing = np.zeros((len(names), 0))
+    return Model(
+        len(rows), average_length, None, names, frequency, nothing, none, none, 1.0, no_square, no_square
+    )
+
+
+def _with_space(model: Model, raw: Floats) -> Model:
+    if not len(raw):
+        return model
+    model = replace(model, mean=raw.mean(axis=0))
+    embedded = raw[:, : model.embedded] - model.mean[: model.embedded]
+    length = math.sqrt(float(np.mean(np.sum(embedded**2, axis=1)))) if model.embedded else 1.0
+    model = replace(model, length=length or 1.0)
+    vectors = around_mean(model, raw)
+    sample = np.sort(np.random.default_rng(0).permutation(len(vectors))[:BACKGROUND])
+    return replace(
+        model,
+        covariance=(vectors.T @ vectors / len(vectors))
+        .astype(np.float32)
+        .astype(np.float64),  # as `load` gives it
+        background=vectors[sample].astype(np.float16).astype(np.float64),
+    )
+
+
+def _lexical(latent: Floats) -> Floats:
+    """Latent positions at both resolutions, each of length 1."""
+    return np.hstack([normalise(latent[:, :COARSE]), normalise(latent)])
+
+
+def _lexical_size(projection: Floats) -> int:
+    return min(COARSE, int(projection.shape[1])) + int(projection.shape[1])
 
 
 def counts(title: Sequence[str], abstract: Sequence[str]) -> Counter[str]:
@@ -153,11 +223,6 @@ def weigh(model: Model, rows: Sequence[Counter[str]]) -> sparse.csr_array:
     return sparse.csr_array(sparse.diags_array(1.0 / np.where(norms > 0, norms, 1.0)) @ table)
 
 
-def latent_vectors(model: Model, rows: Sequence[Counter[str]]) -> Floats:
-    """One row of length 1 per paper in the latent space; zeros where it shares no feature with the catalogue."""
-    return normalise(weigh(model, rows) @ model.projection)
-
-
 def normalise(vectors: Floats) -> Floats:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(norms > 1e-12, norms, 1.0))
@@ -176,17 +241,18 @@ def _vocabulary(rows: Sequence[Counter[str]]) -> tuple[tuple[str, ...], Counts]:
     return tuple(names), np.array([frequency[name] for name in names], dtype=np.int32)
 
 
-def _singular_vectors(table: sparse.csr_array, rank: int) -> Floats:
-    """The first `rank` right singular vectors of `table` as columns."""
+def _singular_vectors(table: sparse.csr_array, rank: int) -> tuple[Floats, Floats]:
+    """The first `rank` right singular vectors of `table` as columns, rounded as stored, and their singular values."""
     if rank < 1:
-        return np.zeros((table.shape[1], 0))
+        return np.zeros((table.shape[1], 0)), np.zeros(0)
     width = min(rank + 16, *table.shape)
     start = np.random.default_rng(0).standard_normal((table.shape[0], width))
     basis = np.linalg.qr(table.T @ start)[0]
     for _ in range(3):
         basis = np.linalg.qr(table.T @ (table @ basis))[0]
-    right = np.linalg.svd(table @ basis, full_matrices=False)[2]
-    return np.asarray(basis @ right[:rank].T)
+    _, values, right = np.linalg.svd(table @ basis, full_matrices=False)
+    vectors = np.asarray(basis @ right[:rank].T).astype(np.float16).astype(np.float64)
+    return vectors, values[:rank] / (values[0] or 1.0)
 
 
 def _bytes(text: str) -> npt.NDArray[np.uint8]:

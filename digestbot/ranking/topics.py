@@ -1,17 +1,21 @@
 """What a topic says of the candidates: evidence in nats, so that independent pieces add (score = 1 - exp(-evidence)).
 
-A term counts as BM25 counts it (Robertson and Zaragoza 2009, eq. 3.15), with the rarity of the whole phrase.
+A term counts as BM25 counts it (Robertson and Zaragoza 2009, eq. 3.15), with the rarity of the whole phrase. What a
+topic means is a direction in the papers' space: where the catalogue's papers with its terms lie, and with an embedding
+model where its words lie. How far a paper lies in that direction is told in standard deviations of the catalogue.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from digestbot.model import Topic
 from digestbot.ranking.candidates import Index
-from digestbot.ranking.statistics import Model
+from digestbot.ranking.statistics import COARSE, Floats, Model, normalise
 from digestbot.ranking.words import features, phrase
 
 TERM = 0.5  # evidence of a rare term named once in an abstract of average length: score 0.39
@@ -19,16 +23,28 @@ RARE = 1 / 200  # a term in this share of the catalogue, or rarer, counts in ful
 K1, B = 1.2, 0.4
 CATEGORY = 0.3  # evidence of its category, for a topic of categories alone: score 0.26
 CATEGORY_BOOST = 1.2  # a topic's matches inside its categories
+MEANING = 0.12  # evidence per standard deviation of meaning
+CLEAR = 3.0  # standard deviations from where meaning alone, without a term, is evidence
+LARGE = 500  # papers of a catalogue from which its spread tells what is far
+KNOWN = 3  # papers of the catalogue with a term from which we know what it means
+LEXICAL, EMBEDDED, WHOLE = (
+    0.8,
+    0.5,
+    0.6,
+)  # shares of a topic's meaning: words, embedding; all topics' words in one
 
 
 @dataclass(frozen=True, eq=False)
 class TopicEvidence:
     """Per row of the index what one topic says, before its weight."""
 
-    terms: Mapping[int, float]  # from phrases, authors' papers not included
+    terms: Mapping[int, float]  # from phrases or, for a topic of categories alone, from those
     authors: Mapping[int, str]  # rows by a followed author -> the name as printed
     categories: frozenset[int]
-    matched: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # row -> terms, strongest first
+    matched: Mapping[int, tuple[str, ...]]  # row -> terms, strongest first
+    meaning: Floats  # per candidate, in standard deviations; all 0 where the topic's meaning is unknown
+    clear: frozenset[int]  # rows that meaning alone speaks for
+    rows: frozenset[int]  # all that the topic speaks for
 
 
 def rarity(model: Model, term: str) -> float:
@@ -40,28 +56,125 @@ def rarity(model: Model, term: str) -> float:
 
 
 def phrase_frequency(model: Model, term: str) -> float:
-    """Papers of the catalogue with `term`; for long phrases, those with its rarest pair of words."""
-    names = features(phrase(term))
-    pairs = [name for name in names if " " in name] or names
-    known = [model.position.get(name) for name in pairs]
-    return min((float(model.frequency[at]) if at is not None else 1.0 for at in known), default=1.0)
+    """Papers of the catalogue with `term`; for long phrases, with its rarest pair; 0: none known."""
+    known = [model.position.get(name) for name in _parts(term)]
+    return min((float(model.frequency[at]) if at is not None else 0.0 for at in known), default=0.0)
 
 
-def topic_evidence(index: Index, topic: Topic) -> TopicEvidence:
+def gather_evidence(index: Index, topics: Iterable[Topic]) -> dict[Topic, TopicEvidence]:
+    """What each of the topics says; equal topics once."""
+    distinct = list(dict.fromkeys(topics))
+    meanings = _meanings(index, distinct)
+    return {
+        topic: _evidence(index, topic, meaning) for topic, meaning in zip(distinct, meanings, strict=True)
+    }
+
+
+def whole_meaning(index: Index, topics: Sequence[Topic]) -> Floats | None:
+    """Per candidate, in standard deviations, how near it is to all topics' words read as one text; None: not told."""
+    texts = [topic_text(topic) for topic in topics if topic.terms and topic.weight > 0]
+    if index.embedder is None or len(texts) < 2:
+        return None
+    directions = _embedded_directions(index, [", ".join(texts)])
+    return _standardise(index, directions)[0] if directions is not None else None
+
+
+def topic_text(topic: Topic) -> str:
+    """What of a topic is embedded."""
+    return ", ".join(term for term in topic.terms if phrase(term))
+
+
+def _evidence(index: Index, topic: Topic, meaning: Floats) -> TopicEvidence:
     found: dict[int, float] = {}
     named: dict[int, list[tuple[float, str]]] = {}
     for term in dict.fromkeys(topic.terms):
         matches = index.matches(term)
-        rare = rarity(index.model, term) if matches else 0.0
+        rare = TERM * rarity(index.model, term) * (K1 + 1) if matches else 0.0
         for row, often in matches.items():
-            evidence = TERM * rare * often * (K1 + 1) / (often + K1 * (1 - B + B * index.lengths[row]))
-            found[row] = found.get(row, 0.0) + float(evidence)
+            evidence = rare * often / (often + K1 * (1 - B + B * index.lengths[row]))
+            found[row] = found.get(row, 0.0) + evidence
             named.setdefault(row, []).append((-evidence, term))
     inside = frozenset(row for category in topic.categories for row in index.in_category(category))
-    authors = {row: name for author in topic.authors for row, name in index.authored(author).items()}
     if not topic.terms and not topic.authors:
         found = dict.fromkeys(inside, CATEGORY)
-    else:
+    elif inside:
         found = {row: value * (CATEGORY_BOOST if row in inside else 1.0) for row, value in found.items()}
-    matched = {row: tuple(term for _, term in sorted(terms)) for row, terms in named.items()}
-    return TopicEvidence(found, authors, inside, matched)
+    authors = {row: name for author in topic.authors for row, name in index.authored(author).items()}
+    clear = _clear(index, topic, meaning)
+    return TopicEvidence(
+        terms=found,
+        authors=authors,
+        categories=inside,
+        matched={row: tuple(term for _, term in sorted(terms)) for row, terms in named.items()},
+        meaning=meaning,
+        clear=clear,
+        rows=clear.union(found, authors),
+    )
+
+
+def _clear(index: Index, topic: Topic, meaning: Floats) -> frozenset[int]:
+    """Rows far enough in the topic's direction, where the catalogue is large and knows the topic."""
+    model = index.model
+    if model.papers < LARGE or not any(phrase_frequency(model, term) >= KNOWN for term in topic.terms):
+        return frozenset()
+    return frozenset(np.flatnonzero(meaning >= CLEAR).tolist())
+
+
+def _meanings(index: Index, topics: Sequence[Topic]) -> Floats:
+    """Topics x candidates, in standard deviations of the catalogue along each topic's direction."""
+    if not topics or index.model.papers < LARGE:
+        return np.zeros((len(topics), index.size))
+    lexical = _unit(index, _lexical_directions(index.model, topics)) * LEXICAL
+    embedded = _embedded_directions(index, [topic_text(topic) for topic in topics])
+    if embedded is not None:
+        lexical = lexical + embedded * EMBEDDED
+    return _standardise(index, lexical)
+
+
+def _lexical_directions(model: Model, topics: Sequence[Topic]) -> Floats:
+    """Where papers with the topics' terms lie: rows of the term space, leaning to its strong dimensions."""
+    lean = np.sqrt(model.strength)
+    directions = np.zeros((len(topics), len(model.mean)))
+    for row, topic in enumerate(topics):
+        terms = [_term_position(model, term) for term in dict.fromkeys(topic.terms)]
+        latent = np.sum(terms, axis=0) * lean if terms else np.zeros(len(lean))
+        both = [normalise(latent[None, :COARSE])[0], normalise(latent[None])[0]]
+        directions[row, model.embedded :] = np.concatenate(both)
+    return directions
+
+
+def _term_position(model: Model, term: str) -> Floats:
+    """Of length 1; zeros where the catalogue does not know the whole of the term."""
+    known = [model.position.get(name) for name in _parts(term)]
+    columns = [at for at in known if at is not None]
+    if not columns or len(columns) < len(known):
+        return np.zeros(model.projection.shape[1])
+    return np.asarray(normalise((model.rarity[columns] @ model.projection[columns])[None])[0])
+
+
+def _embedded_directions(index: Index, texts: Sequence[str]) -> Floats | None:
+    """Where the embedding model puts the texts, each one standard deviation of the catalogue long; None without one."""
+    if index.embedder is None:
+        return None
+    directions = np.zeros((len(texts), len(index.model.mean)))
+    size = index.model.embedded
+    for row, text in enumerate(texts):
+        if text:
+            directions[row, :size] = index.embedded_text(text) - index.model.mean[:size]
+    return _unit(index, directions)
+
+
+def _unit(index: Index, directions: Floats) -> Floats:
+    """Directions scaled so that the catalogue's standard deviation along each is 1."""
+    spread = np.sqrt(np.maximum(np.sum((directions @ index.model.covariance) * directions, axis=1), 0.0))
+    return np.asarray(directions / np.where(spread > 1e-9, spread, np.inf)[:, None])
+
+
+def _standardise(index: Index, directions: Floats) -> Floats:
+    return np.asarray(_unit(index, directions) @ index.vectors[: index.size].T)
+
+
+def _parts(term: str) -> list[str]:
+    """The features that stand for the whole of a term: its pairs of neighbours, or its only word."""
+    names = features(phrase(term))
+    return [name for name in names if " " in name] or names
