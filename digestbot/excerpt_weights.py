@@ -1,4 +1,4 @@
-"""Weights of excerpt_model.py: a feature, then for task, idea and result. Made by bench_excerpts.py --write."""
+"""Weights of excerpt_model.py for task, idea and result. Made by bench_excerpts.py --write."""
 
 TABLE = """\
 near	-2.37	-2.6	-1.08	-1.3	0.26	0.72	1.12	0.83	1.24	1.16	2

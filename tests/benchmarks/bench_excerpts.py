@@ -166,7 +166,7 @@ def write(weights: Weights, path: Path = WEIGHTS_FILE) -> None:
             *sorted(weights.features.items()),
         ]
     ]
-    head = '"""Weights of excerpt_model.py: a feature, then for task, idea and result. Made by bench_excerpts.py --write."""'
+    head = '"""Weights of excerpt_model.py for task, idea and result. Made by bench_excerpts.py --write."""'
     path.write_text(head + '\n\nTABLE = """\\\n' + "\n".join(lines) + '\n"""\n', encoding="utf-8")
 
 
