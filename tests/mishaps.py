@@ -1,0 +1,158 @@
+"""Deliveries that something goes wrong with, in a short and a long form; the promises are the same."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from digestbot.model import EntryState
+from tests.deliveries import open_storage, queue_digests, run_pass, states
+from tests.smtp_servers import SmtpServer
+
+CONNECTIONS = 4
+LONGEST_LIFE_S = 0.25  # of a sender that is to be killed
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def start_sender(folder: Path, url: str, minutes: float = 0) -> subprocess.Popen[str]:
+    """A sender that has opened its database and begins to deliver."""
+    command = [sys.executable, "-m", "tests.sender", str(folder), url, str(CONNECTIONS), str(minutes)]
+    sender = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert sender.stdout is not None
+    assert sender.stdout.readline() == "ready\n"
+    return sender
+
+
+def finish(sender: subprocess.Popen[str]) -> None:
+    """Waits for its end, and closes its pipes."""
+    sender.communicate(timeout=120)
+
+
+def in_doubt(folder: Path) -> set[str]:
+    """The recipients that the ledger marks in doubt right now, read while nobody writes."""
+    connection = sqlite3.connect(folder / "digestbot.db")
+    rows = connection.execute(
+        "SELECT s.email FROM outbox o JOIN subscribers s ON s.id = o.subscriber_id WHERE o.state = 'in_doubt'"
+    ).fetchall()
+    connection.close()
+    return {row[0] for row in rows}
+
+
+def composed(folder: Path, count: int) -> list[str]:
+    storage = open_storage(folder)
+    emails = [f"p{n}@d{n % 50}.example" for n in range(count)]
+    queue_digests(storage, emails)
+    storage.close()
+    return emails
+
+
+def kill_again_and_again(folder: Path, *, digests: int, kills: int, seed: int = 1) -> Counter[str]:
+    """Kills the sender with SIGKILL at random moments, `kills` times, then lets it end.
+
+    Checks that nobody is lost, that mails held twice are at most one per connection and kill, each marked in doubt when
+    its sender died, and that the states add up to what was composed. Returns how often the server holds each mail.
+    """
+    chance = random.Random(seed)
+    emails, doubtful = composed(folder, digests), Counter[str]()
+    pause = 1.5 * LONGEST_LIFE_S / 2 * CONNECTIONS * kills / digests  # so slow that no kill comes too late
+    slowed = threading.local()  # each connection pauses on its own
+
+    def script(stage: str, argument: str) -> None:
+        if stage in ("mail", "text"):
+            own = slowed.__dict__.setdefault("chance", random.Random(threading.get_ident()))
+            time.sleep(own.uniform(0, pause))
+
+    struck = 0  # kills that met an unfinished delivery
+    with SmtpServer(script) as server:
+        for kill in range(kills):
+            sender = start_sender(folder, server.url())
+            time.sleep(chance.uniform(0.0, LONGEST_LIFE_S))
+            sender.kill()
+            finish(sender)
+            doubts = in_doubt(folder)
+            assert len(doubts) <= CONNECTIONS, f"kill {kill}: {doubts}"
+            doubtful.update(doubts)
+            struck += len(set(server.recipients)) < digests
+            assert_adds_up(folder, digests)
+        last = start_sender(folder, server.url())
+        finish(last)
+        assert last.returncode == 0
+        held = Counter(message.recipient for message in server.messages)
+    assert struck >= kills * 0.9, f"only {struck} kills met a delivery"
+    assert sum(doubtful.values()) > kills / 2, "the kills did not come at bad moments"
+    assert len(held) == len(emails), f"{len(emails) - len(held)} lost"
+    assert all(times - 1 <= doubtful[who] for who, times in held.items()), "a double nobody knew of"
+    assert sum(held.values()) - digests <= CONNECTIONS * kills
+    storage = open_storage(folder)
+    assert states(storage) == {"sent": digests}
+    storage.close()
+    return held
+
+
+def assert_adds_up(folder: Path, digests: int) -> None:
+    storage = open_storage(folder)
+    assert sum(storage.outbox.counts().values()) == digests
+    storage.close()
+
+
+def kill_the_server(folder: Path, *, digests: int, kills: int, seed: int = 2) -> None:
+    """The mail server dies at random moments; the mails it took before count."""
+    chance = random.Random(seed)
+    emails = composed(folder, digests)
+    storage = open_storage(folder)
+    held: Counter[str] = Counter()
+    doubts = 0
+    minutes = 0.0
+    for attempt in range(kills + 40):
+        with SmtpServer() as server:
+            if attempt < kills:
+                threading.Timer(chance.uniform(0.0, 0.1), server.kill).start()
+            report = run_pass(storage, server.url(), minutes=minutes)
+        held.update(message.recipient for message in server.messages)
+        doubts += report.counts[EntryState.IN_DOUBT]
+        minutes += 10
+        if states(storage) == {"sent": digests}:
+            break
+    assert states(storage) == {"sent": digests}
+    assert set(held) == set(emails)
+    assert sum(held.values()) - digests <= doubts
+    storage.close()
+
+
+def lock_the_database(folder: Path, *, digests: int, seconds: float) -> None:
+    """Another process holds the write lock in the middle of a delivery; it goes on afterwards."""
+    emails = composed(folder, digests)
+    storage = open_storage(folder)
+    locked = threading.Event()
+
+    def hold() -> None:
+        other = sqlite3.connect(folder / "digestbot.db", isolation_level=None, timeout=60)
+        other.execute("BEGIN IMMEDIATE")
+        locked.set()
+        time.sleep(seconds)
+        other.execute("ROLLBACK")
+        other.close()
+
+    holder = threading.Thread(target=hold)
+    began = threading.Event()
+
+    def script(stage: str, argument: str) -> None:
+        if stage == "text" and not began.is_set():
+            began.set()
+            holder.start()
+            locked.wait(60)
+
+    started = time.monotonic()
+    with SmtpServer(script) as server:
+        report = run_pass(storage, server.url())
+    holder.join()
+    assert time.monotonic() - started >= seconds
+    assert report.counts == {EntryState.SENT: digests}
+    assert server.recipients == sorted(emails)
+    storage.close()

@@ -1,0 +1,50 @@
+"""Death of the sender, of the server, a locked database, a full disk: the short forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.deliveries import open_storage, queue_digests, run_pass, states
+from tests.hostile_mails import deliver_hostile_digests
+from tests.mishaps import kill_again_and_again, kill_the_server, lock_the_database
+from tests.smtp_servers import SmtpServer
+
+
+def test_kill_9_of_the_sender(tmp_path: Path) -> None:
+    kill_again_and_again(tmp_path, digests=300, kills=6)
+
+
+def test_the_mail_server_dies(tmp_path: Path) -> None:
+    kill_the_server(tmp_path, digests=200, kills=6)
+
+
+def test_the_database_is_locked_for_a_while(tmp_path: Path) -> None:
+    lock_the_database(tmp_path, digests=20, seconds=2.0)
+
+
+def test_the_disk_is_full(tmp_path: Path) -> None:
+    """SQLite's own limit makes it say the same as a full disk does."""
+    storage = open_storage(tmp_path)
+    emails = [f"p{n}@one.example" for n in range(400)]
+    queue_digests(storage, emails)
+    [pages] = storage.db.row("PRAGMA page_count") or (0,)
+    storage.db.execute(f"PRAGMA max_page_count = {pages!r}")
+    with SmtpServer() as server:
+        with pytest.raises(Exception, match="full"):
+            run_pass(storage, server.url())
+        sent_while_full = len(server.messages)
+        assert sum(storage.outbox.counts().values()) == 400
+        doubtful = states(storage).get("in_doubt", 0)
+        storage.close()
+        storage = open_storage(tmp_path)  # there is room again
+        run_pass(storage, server.url())
+    assert set(server.recipients) == set(emails)
+    assert len(server.messages) - 400 <= max(doubtful, 2), f"{sent_while_full} sent while the disk was full"
+    assert states(storage) == {"sent": 400}
+    storage.close()
+
+
+def test_hostile_text_arrives_byte_for_byte(tmp_path: Path) -> None:
+    deliver_hostile_digests(tmp_path, 40)
