@@ -75,7 +75,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "withdrawal",
             "feedback",
         ),
-        *("bounce_desk", "bounce_rules", "delivery_rules", "backup", "throttle", "cluster"),
+        *("accounts", "bounce_desk", "bounce_rules", "delivery_rules", "backup", "throttle", "cluster"),
     ),
     # entry points
     ("cli", "web", "__main__"),
