@@ -27,7 +27,8 @@ from digestbot.delivery_rules import (
 from digestbot.errors import DeliveryStopped
 from digestbot.model import EntryState, OutboxEntry, Outcome, SubscriberId
 from digestbot.owner import Life, life_of, owner_name
-from digestbot.smtp import Connection, Handover, Mail, ServerRefused, SmtpSettings, Timeouts
+from digestbot.smtp import Handover, Mail, ServerRefused, SmtpSettings, Timeouts
+from digestbot.smtp_line import Line
 from digestbot.smtp_replies import Reply, Stage, Verdict
 from digestbot.storage import Storage
 from digestbot.storage.bounces import BounceRecord
@@ -108,7 +109,7 @@ class _Pass:
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._claimed: deque[OutboxEntry] = deque()
-        self._lines: list[_Line] = []
+        self._lines: list[Line] = []
         self._trouble = 0
         self._limits = LimitStore(storage.db)
         self._owed: set[SubscriberId | None] = set(
@@ -158,7 +159,10 @@ class _Pass:
 
     def _run_workers(self) -> None:
         count = min(self.policy.connections, self._due)
-        self._lines = [_Line(self.relay, self.policy, self._stop) for _ in range(count)]
+        self._lines = [
+            Line(self.relay, self.policy.timeouts, self._stop, cool_down_s=self.policy.cool_down_s)
+            for _ in range(count)
+        ]
         threads = [threading.Thread(target=self._work, args=(line,), daemon=True) for line in self._lines]
         for thread in threads:
             thread.start()
@@ -190,7 +194,7 @@ class _Pass:
 
     # ---- one worker ----------------------------------------------------------------------------------------------
 
-    def _work(self, line: _Line) -> None:
+    def _work(self, line: Line) -> None:
         try:
             while (entry := self._next()) is not None:
                 self._treat(entry, line)
@@ -214,7 +218,7 @@ class _Pass:
                 )
             return self._claimed.popleft() if self._claimed else None
 
-    def _treat(self, entry: OutboxEntry, line: _Line) -> None:
+    def _treat(self, entry: OutboxEntry, line: Line) -> None:
         with self._lock:
             until = self._pauses.until(entry)
         if until is not None:
@@ -238,7 +242,7 @@ class _Pass:
         else:
             self._send(entry, mail, line, reserved_at)
 
-    def _send(self, entry: OutboxEntry, mail: Mail, line: _Line, reserved_at: datetime) -> None:
+    def _send(self, entry: OutboxEntry, mail: Mail, line: Line, reserved_at: datetime) -> None:
         """The attempt itself; the entry is marked in doubt already."""
         try:
             handover = line.hand_over(mail, entry.message_id.strip("<>"))
@@ -345,53 +349,6 @@ class _Pass:
             self.counts[outcome.state] += 1
             if self._progress is not None:
                 self._progress(sum(self.counts.values()), self._due)
-
-
-class _Line:
-    """A worker's way to the relay: one connection at a time, opened when needed."""
-
-    def __init__(self, relay: SmtpSettings, policy: DeliveryPolicy, stop: threading.Event) -> None:
-        self._relay, self._policy, self._stop = relay, policy, stop
-        self._connection: Connection | None = None
-        self._cool_s = 0.0
-        self.is_working = True
-
-    def open(self) -> Connection:
-        """Raises ServerRefused; the line is of no use then."""
-        if self._connection is None or not self._connection.is_open:
-            if self._cool_s:
-                self._stop.wait(self._cool_s)
-            try:
-                self._connection = Connection(self._relay, self._policy.timeouts)
-            except ServerRefused:
-                self.is_working = False
-                raise
-        return self._connection
-
-    def hand_over(self, mail: Mail, envelope_id: str) -> Handover:
-        """As Connection does; a connection that was used before and broke before the text is replaced once.
-
-        Servers close idle connections, and those that carried as many messages as they allow.
-        """
-        connection = self.open()
-        used = connection.delivered > 0
-        handover = connection.hand_over(mail, envelope_id)
-        if used and handover.stage is Stage.MAIL and handover.verdict in (Verdict.LOST, Verdict.CLOSING):
-            handover = self.open().hand_over(mail, envelope_id)
-        if handover.verdict in (Verdict.CLOSING, Verdict.LOST):
-            self._cool_s = min(max(self._cool_s * 2, self._policy.cool_down_s), 60)
-        else:
-            self._cool_s = 0.0
-        return handover
-
-    def abort(self) -> None:
-        if self._connection is not None:
-            self._connection.abort()
-
-    def close(self) -> None:
-        self.is_working = False
-        if self._connection is not None:
-            self._connection.close()
 
 
 def _breaker_text(breaker: PolicyBreaker) -> str:

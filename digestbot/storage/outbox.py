@@ -7,7 +7,6 @@ is decided and recorded, which --now may move; leases count on `real_now`.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,13 +29,12 @@ from digestbot.model import (
 )
 from digestbot.storage.database import (
     Database,
-    Row,
     Value,
-    from_epoch,
     placeholders,
     take_ids,
     to_epoch,
 )
+from digestbot.storage.entries import SELECT_ENTRY, read_entry
 from digestbot.storage.limits import PUT_OFF
 from digestbot.storage.packing import pack_papers, packed_paper_ids, to_json, unpack_digest
 
@@ -64,10 +62,6 @@ _LAST_SENT = """COALESCE((SELECT MAX(last.slot) FROM outbox last
 _TURN = f"""kind = 'digest', CASE WHEN EXISTS (SELECT 1 FROM outbox missed
     WHERE missed.subscriber_id = outbox.subscriber_id AND missed.slot > {_LAST_SENT}
     AND missed.state = 'cancelled' AND missed.reply = '{PUT_OFF}') THEN 0 ELSE 1 END, {_LAST_SENT}, due_at, id"""
-
-_ENTRY = """SELECT o.id, o.kind, o.state, s.email, o.subscriber_id, o.slot, o.message_id, o.composed_at, o.papers,
-    o.payload, o.due_at, o.attempts, o.next_attempt_at, o.reply
-    FROM outbox o LEFT JOIN subscribers s ON s.id = o.subscriber_id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,10 +333,10 @@ class OutboxStore:
         """The entries in these states (none: all that are not final), oldest due first."""
         wanted = tuple(states) or tuple(state for state in EntryState if state not in FINAL_STATES)
         rows = self.db.rows(
-            f"{_ENTRY} WHERE o.state IN ({placeholders(len(wanted))}) ORDER BY o.due_at, o.id LIMIT ?",
+            f"{SELECT_ENTRY} WHERE o.state IN ({placeholders(len(wanted))}) ORDER BY o.due_at, o.id LIMIT ?",
             (*wanted, limit),
         )
-        return [_entry(row) for row in rows]
+        return [read_entry(row) for row in rows]
 
     def find_entry(self, entry_id: EntryId) -> OutboxEntry | None:
         found = self._entries([entry_id])
@@ -383,8 +377,8 @@ class OutboxStore:
     def _entries(self, ids: Sequence[int]) -> list[OutboxEntry]:
         found: list[OutboxEntry] = []
         for block in _blocks(ids):
-            rows = self.db.rows(f"{_ENTRY} WHERE o.id IN ({placeholders(len(block))})", block)
-            found += map(_entry, rows)
+            rows = self.db.rows(f"{SELECT_ENTRY} WHERE o.id IN ({placeholders(len(block))})", block)
+            found += map(read_entry, rows)
         return sorted(found, key=lambda entry: (entry.due_at, entry.id))
 
     def _free_sending(self, owner: str, lease: int) -> None:
@@ -396,45 +390,6 @@ class OutboxStore:
 
 
 # ---- rows -------------------------------------------------------------------------------------------------------
-
-
-def _entry(row: Row) -> OutboxEntry:
-    (
-        entry_id,
-        kind,
-        state,
-        email,
-        subscriber,
-        slot,
-        message_id,
-        composed,
-        papers,
-        payload,
-        due,
-        attempts,
-        again,
-        reply,
-    ) = row
-    subscriber_id = None if subscriber is None else SubscriberId(_int(subscriber))
-    values: dict[str, str] = {} if payload is None else json.loads(_text(payload))
-    digest = None
-    if papers is not None and subscriber_id is not None:
-        digest = unpack_digest(subscriber_id, date.fromisoformat(_text(slot)), composed, _text(papers))
-    return OutboxEntry(
-        id=EntryId(_int(entry_id)),
-        kind=EntryKind(_text(kind)),
-        state=EntryState(_text(state)),
-        recipient=values.get("to") or ("" if email is None else _text(email)),
-        subscriber_id=subscriber_id,
-        message_id=_text(message_id),
-        composed_at=from_epoch(composed),
-        digest=digest,
-        payload=values,
-        due_at=from_epoch(due),
-        attempts=_int(attempts),
-        next_attempt_at=None if again is None else from_epoch(again),
-        last_reply=None if reply is None else _text(reply),
-    )
 
 
 def _blocks(values: Sequence[T]) -> Iterator[Sequence[T]]:
