@@ -14,7 +14,7 @@ from digestbot.model import EntryState, Status
 from digestbot.smtp import Timeouts
 from digestbot.storage import Storage
 from tests.deliveries import NOW, QUICK, SLOT, open_storage, queue_digests, run_pass, state_of, states
-from tests.smtp_servers import Answer, Misbehave, Script, SmtpServer
+from tests.smtp_servers import Answer, Misbehave, Script, SmtpServer, make_certificate
 
 ADA, BOB, CYD = "ada@one.example", "bob@two.example", "cyd@three.example"
 
@@ -325,3 +325,34 @@ def test_a_non_ascii_local_part_is_held_where_the_server_cannot_take_it(storage:
         assert run_pass(storage, server.url()).counts == {EntryState.SENT: 1}
     assert server.recipients == [zoe]
     assert "SMTPUTF8" in server.messages[0].mail_parameters
+
+
+@pytest.mark.parametrize("scheme", ["smtp+starttls", "smtps"])
+@pytest.mark.parametrize("fault", ["certificate", "password"])
+def test_tls_or_auth_that_fails_stops_and_keeps_the_queue(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, fault: str
+) -> None:
+    certificate = make_certificate(tmp_path)
+    if fault == "password":
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    queue_digests(storage, [ADA, BOB, CYD])
+    users, implicit = {"me": "right"}, scheme == "smtps"
+    with SmtpServer(certificate=certificate, tls_from_start=implicit, users=users) as server:
+        report = run_pass(storage, server.url(scheme, "me:wrong@"))
+    assert report.counts == {}
+    assert ("certificate" if fault == "certificate" else "AUTH") in str(report.stopped)
+    assert states(storage) == {"queued": 3}
+    assert server.messages == []
+    assert b"MAIL" not in server.clear_text
+
+
+def test_one_reply_names_an_address_but_no_log_line_does(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue_digests(storage, [ADA, BOB, CYD])
+    script = at("rcpt", f"550 5.1.1 <{ADA}>: unknown", who=ADA)
+    with caplog.at_level("INFO"), SmtpServer(script) as server:
+        run_pass(storage, server.url())
+    assert len([line for line in caplog.messages if "entry" in line]) == 3
+    assert any("550 5.1.1" in line for line in caplog.messages)
+    assert not any("@" in line for line in caplog.messages)
