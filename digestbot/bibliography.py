@@ -23,7 +23,7 @@ _TEX = {
     "^": r"\textasciicircum{}",
 }
 _SMALL = frozenset(
-    [
+    (
         "a",
         "an",
         "the",
@@ -35,15 +35,13 @@ _SMALL = frozenset(
         "to",
         "from",
         "with",
-        "at",
         "by",
         "is",
         "are",
         "how",
         "why",
         "what",
-        "towards",
-    ]
+    )
 )
 
 

@@ -179,9 +179,11 @@ class SubscriberStore:
             )
 
     def unvote(self, subscriber_id: SubscriberId, paper_id: PaperId, opinion: Opinion) -> None:
+        """Takes an opinion back; also where it was given under the id of a paper merged into this one."""
         self._db.execute(
-            "DELETE FROM votes WHERE subscriber_id = ? AND paper_id = ? AND opinion = ?",
-            (subscriber_id, paper_id, opinion.value),
+            "DELETE FROM votes WHERE subscriber_id = ? AND opinion = ?"
+            " AND (paper_id = ? OR paper_id IN (SELECT old_id FROM merges WHERE paper_id = ?))",
+            (subscriber_id, opinion.value, paper_id, paper_id),
         )
 
     # ---- suppression list -------------------------------------------------------------------------------------------
