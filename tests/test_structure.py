@@ -32,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "smtp_replies",
             "stylesheet",
         ),
-        *("readable", "bounce_words"),
+        *("bounce_words", "excerpt_model", "excerpt_weights"),
     ),
     # each touches one outside thing
     (
