@@ -1,15 +1,234 @@
-"""Mathematics in running text: LaTeX and what web pages leave of it, made readable."""
+"""Mathematics in running text: LaTeX, and what web pages leave of it, made readable (pure).
+
+`$\\mathcal{O}(d^k)$` and the remains `mathcal{O}(d^k)` both read O(dᵏ). Ordinary words are never touched: a bare word is
+taken for a command only where it is no English word (`varepsilon`) or where it stands in a formula (`sigma_{max}^2`).
+"""
 
 from __future__ import annotations
 
+import logging
 import re
+import unicodedata
+from collections.abc import Callable
+from functools import lru_cache
 
 from pylatexenc.latex2text import LatexNodes2Text
 
 _DECODER = LatexNodes2Text(math_mode="verbatim", keep_comments=True)
+logging.getLogger("pylatexenc").setLevel(logging.CRITICAL + 1)  # it complains of every unknown command
 _MAX_DECODED = 20_000  # characters; pylatexenc's time grows faster than its text
 
+_GREEK_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi"
+    " omega"
+)  # fmt: skip
+_GREEK = {
+    spelled: unicodedata.lookup(f"GREEK {case} LETTER {'LAMDA' if name == 'lambda' else name.upper()}")
+    for name in _GREEK_NAMES.split()
+    for case, spelled in (("SMALL", name), ("CAPITAL", name.capitalize()))
+} | {"varepsilon": "ε", "varphi": "φ", "vartheta": "ϑ", "varrho": "ρ", "varsigma": "ς"}
 
+# No English words: symbols wherever they stand.
+_SYMBOLS = {
+    "rightarrow": "→", "leftarrow": "←", "leftrightarrow": "↔", "Rightarrow": "⇒", "mapsto": "↦", "infty": "∞",
+    "leq": "≤", "geq": "≥", "neq": "≠", "circ": "∘", "cdot": "·", "ldots": "…", "cdots": "…", "nabla": "∇",
+    "forall": "∀", "otimes": "⊗", "oplus": "⊕", "subseteq": "⊆", "setminus": "∖", "emptyset": "∅", "ell": "ℓ",
+    "lesssim": "≲", "gtrsim": "≳", "langle": "⟨", "rangle": "⟩", "lVert": "‖", "rVert": "‖",
+}  # fmt: skip
+# English or usual words: symbols only in LaTeX, or between two letters or numbers.
+_BETWEEN = {
+    "times": "×",
+    "gg": "≫",
+    "ll": "≪",
+    "le": "≤",
+    "ge": "≥",
+    "sim": "∼",
+    "approx": "≈",
+    "ne": "≠",
+    "pm": "±",
+}
+_IN_LATEX = _BETWEEN | {
+    "in": "∈",
+    "to": "→",
+    "dots": "…",
+    "mid": "|",
+    "cup": "∪",
+    "cap": "∩",
+    "sum": "∑",
+    "prod": "∏",
+}
+
+_DOUBLE = {"R": "ℝ", "N": "ℕ", "Z": "ℤ", "Q": "ℚ", "C": "ℂ", "P": "ℙ", "H": "ℍ"}
+_MARKS = {"widetilde": "\u0303", "tilde": "\u0303", "widehat": "\u0302", "hat": "\u0302", "bar": "\u0304",
+          "overline": "\u0304", "vec": "\u20d7", "dot": "\u0307"}  # fmt: skip
+
+_SUPERSCRIPTS = dict(
+    zip("0123456789+-=()abcdefghijklmnoprstuvwxyzABDEGHIJKLMNOPRTUVW",
+        "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵᴶᴷᴸᴹᴺᴼᴾᴿᵀᵁⱽᵂ", strict=True)
+)  # fmt: skip
+_SUBSCRIPTS = dict(zip("0123456789+-=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
+
+_SPAN = re.compile(r"(?<![\\$])\$(?![\s$])((?:[^$\\]|\\.){1,300}?)(?<![\s\\])\$(?![\d$])|\\\((.{1,300}?)\\\)")
+_FORMULA = re.compile(r"[\\^_{}=<>+/|]|^\W*\w{1,2}\W*$")
+_URL = re.compile(r"(https?://[^\s{}]+)(?:\{[^{}]*\})?")
+
+_ANY_GREEK = "|".join(sorted(_GREEK, key=len, reverse=True))
+_SIGNS = re.compile(
+    rf"[\\$^_{{}}~]|{'|'.join(_SYMBOLS)}|var|math|widetilde|widehat|sqrt"
+    rf"|/(?:{_ANY_GREEK})\b|\b(?:{_ANY_GREEK})\(|[\d\w)] (?:times|gg|ll) \w\b"
+)
+_GROUP = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
+
+
+def readable(text: str) -> str:
+    """The text with its mathematics in Unicode; text without any comes back as it is."""
+    if not _SIGNS.search(text):
+        return text
+    pieces, end = [], 0
+    for url in _URL.finditer(text):  # a web address is no formula; \href leaves its words behind it
+        pieces += [_prose(text[end : url.start()]), url[1]]
+        end = url.end()
+    return "".join([*pieces, _prose(text[end:])])
+
+
+@lru_cache(maxsize=4096)
+def _prose(text: str) -> str:
+    text = _SPAN.sub(_span, text)
+    text = re.sub(r"\{\\(?:em|it|bf|sc|tt|sf|rm)\s+([^{}]*)\}", r"\1", text)
+    if "\\" in text:
+        text = re.sub(r"\\([%&#$_])", r"\1", text)
+        text = re.sub(r"\s?\\cite[a-z]*\{[^{}]*\}", "", text)
+        text = re.sub(
+            r"\\[\"'`^~=.](?:\{\\?[A-Za-z]\}|\\?[A-Za-z])|\\(?:[A-Za-z]+|.)\s?(?:\{[^{}]*\})?", _command, text
+        )
+    text = re.sub(r"(?<=[\w.,])~(?=\w)", " ", text)
+    return _remains(text)
+
+
+def _span(found: re.Match[str]) -> str:
+    inner: str = found[1] or found[2]
+    return _remains(_latex(inner)) if found[2] or _FORMULA.search(inner) else found[0]
+
+
+def _latex(text: str) -> str:
+    """A formula in LaTeX: every command is one."""
+    text = re.sub(r"\\(?:left|right|big|Big|bigl|bigr|,|;|!|:|quad|displaystyle)(?![A-Za-z])", "", text)
+    text = re.sub(
+        r"\\([{}%&#$_|])", lambda found: {"{": "❴", "}": "❵", "|": "‖"}.get(found[1], found[1]), text
+    )
+    text = re.sub(
+        rf"\\frac{_GROUP}{_GROUP}", lambda found: f"{_operand(found[1])}/{_operand(found[2])}", text
+    )
+    words = _GREEK | _SYMBOLS | _IN_LATEX
+    text = re.sub(
+        r"\\([A-Za-z]+)(?=\s?)",
+        lambda found: words.get(found[1], found[1] if _is_style(found[1]) else found[0]),
+        text,
+    )
+    text = re.sub(r"\\[A-Za-z]+\s?(?:\{[^{}]*\})?", _command, text)
+    return re.sub(r"(?<=[\w)\]])'", "′", text).replace("❴", "{").replace("❵", "}").replace("~", " ")
+
+
+def _is_style(word: str) -> bool:
+    """Whether `_remains` reads this word without its backslash."""
+    return word in _MARKS or word == "sqrt" or word.startswith(("math", "text", "bold", "operatorname"))
+
+
+def _operand(text: str) -> str:
+    return text if re.fullmatch(r"\\?\w+", text) else f"({text})"
+
+
+def _command(found: re.Match[str]) -> str:
+    return decode_latex(found[0])
+
+
+# ---- what pages leave -------------------------------------------------------------------------------------------
+
+
+def _remains(text: str) -> str:
+    """Formulas without backslashes: symbols, then letters in other shapes, then scripts, inner ones first."""
+    for pattern, replacement in _WORDS:
+        text = pattern.sub(replacement, text)
+    for pattern, replacement in (*_SHAPES, *_SCRIPTS, *_SCRIPTS):
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _word(found: re.Match[str]) -> str:
+    return (_GREEK | _SYMBOLS | _BETWEEN)[found[1]]
+
+
+def _inner(found: re.Match[str]) -> str:
+    return found["letter"] if found["group"] is None else str(found["group"])
+
+
+def _font(found: re.Match[str]) -> str:
+    inner = _inner(found)
+    return _DOUBLE.get(inner, inner) if found["font"] == "mathbb" else inner
+
+
+def _mark(found: re.Match[str]) -> str:
+    inner = _inner(found)
+    return unicodedata.normalize("NFC", inner + _MARKS[found["mark"]]) if len(inner) == 1 else inner
+
+
+def _root(found: re.Match[str]) -> str:
+    inner = _inner(found)
+    return "√" + (inner if len(inner) == 1 else f"({inner})")
+
+
+def _script(found: re.Match[str]) -> str:
+    base, sign = found["base"], found["sign"]
+    inner = _inner(found).strip()
+    letters = _SUPERSCRIPTS if sign == "^" else _SUBSCRIPTS
+    if all(letter in letters for letter in inner):
+        return base + "".join(letters[letter] for letter in inner)
+    if inner in ("*", "†", "′"):
+        return base + inner
+    return f"{base}{sign}{inner}" if inner.isalnum() else f"{base}{sign}({inner})"
+
+
+_FONTS = "math(?:cal|bb|bf|rm|sf|it|frak|scr|tt)|boldsymbol|operatorname"
+_GROUP_OR_LETTER = r"(?:\s?\{(?P<group>(?:[^{}]|\{[^{}]*\})*)\}|\s?(?P<letter>[A-Za-zͰ-Ͽ])(?![A-Za-z]))"
+# What can carry a script: a letter that stands alone, a number, a function, the end of a formula.
+_BASE = r"(?P<base>(?<![^\W_])(?<!_)(?:[A-Za-zÀ-žḀ-ỹ]|\d+|sin|cos|tan|log|exp)|[Ͱ-Ͽℂℍℕℙℚℝℤℓ∇ℵ‖₀-ₜ)\]}⟩|\u0300-\u036f])"
+_Rules = tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
+
+_WORDS: _Rules = (
+    (re.compile(r"\bwide(tilde|hat)(?=[A-Z])"), r"wide\1 "),
+    (re.compile(rf"\b({_ANY_GREEK})circ\b"), r"\1 circ"),
+    (re.compile(r"(?<![A-Za-z-])(var(?:epsilon|phi|theta|rho|sigma))(?![A-Za-z-])"), _word),
+    # the name of a Greek letter is an English word, too: it is a letter where a formula goes on or comes before
+    (re.compile(rf"(?<![A-Za-z-])({_ANY_GREEK})(?=[_^}}]|\((?!s\))| circ |/[a-z\d]\b)"), _word),
+    (re.compile(rf"(?<=[_^{{=+*])({_ANY_GREEK})(?![A-Za-z-])"), _word),
+    (re.compile(rf"(?<=\b[A-Za-z\d]/)({_ANY_GREEK})(?![A-Za-z-])"), _word),
+    (re.compile(rf"(?<=\()({_ANY_GREEK})(?=;)"), _word),
+    (re.compile(rf"(?<=tilde )({_ANY_GREEK})(?![A-Za-z])"), _word),
+    (re.compile(rf"(?<=hat )({_ANY_GREEK})(?![A-Za-z])"), _word),
+    (re.compile(rf"(?<=circ )({_ANY_GREEK})(?![A-Za-z])"), _word),
+    (re.compile(rf"(?<![A-Za-z-])({'|'.join(_SYMBOLS)})(?![A-Za-z-])"), _word),
+    (re.compile(rf"(?<=[\d)\]}}] )({'|'.join(_BETWEEN)})(?= \d)"), _word),
+    (re.compile(rf"(?<=\b[B-HJ-Zb-z] )({'|'.join(_BETWEEN)})(?= [A-Za-z\d]\b)"), _word),
+    (re.compile(r", ?dots ?,"), ", …, "),
+)  # fmt: skip
+_SHAPES: _Rules = (
+    (re.compile(rf"(?<![A-Za-z])(?P<font>{_FONTS}){_GROUP_OR_LETTER}"), _font),
+    (re.compile(r"(?<![A-Za-z])text(?:bf|it|rm|tt|sc)?\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"(?<![A-Za-z])cal([A-Z])(?![A-Za-z])"), r"\1"),
+    (re.compile(rf"(?<![A-Za-z])(?P<mark>wide(?:tilde|hat)){_GROUP_OR_LETTER}"), _mark),
+    (re.compile(rf"(?<![A-Za-z])(?P<mark>tilde|hat|bar|overline|vec|dot)(?=\{{){_GROUP_OR_LETTER}"), _mark),
+    (re.compile(rf"(?<![A-Za-z])sqrt{_GROUP_OR_LETTER}"), _root),
+    (re.compile(r"(?<![A-Za-z])sqrt ?(?=[\d(])"), "√"),
+    (re.compile(r"(?<![\w}^_])\{([A-Z])\}(?=\()"), r"\1"),
+)  # fmt: skip
+_SCRIPTS: _Rules = (
+    (re.compile(r"(?<=[A-Za-z])\^(?=\*)"), ""),
+    (re.compile(_BASE + r"(?P<sign>[\^])(?:\{(?P<group>[^{}]*)\}|(?P<letter>\d+|[A-Za-z*Ͱ-Ͽ])(?![a-z]))"), _script),
+    (re.compile(_BASE + r"(?P<sign>_)(?:\{(?P<group>[^{}]*)\}|(?P<letter>\d+|[A-Za-zͰ-Ͽ])(?![A-Za-z\d_]))"), _script),
+)  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
 def decode_latex(text: str) -> str:
     """Text of LaTeX text: accents and commands become letters, braces go, mathematics stays as it is."""
     if len(text) > _MAX_DECODED:
