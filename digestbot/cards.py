@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from digestbot.excerpts import excerpt
 from digestbot.forms import Form
 from digestbot.links import Links
+from digestbot.mathtext import readable
 from digestbot.model import CardLength, Paper, PaperRecord
 from digestbot.wording import byline, clean, direction, short_date
 
@@ -75,9 +76,9 @@ class Card:
 def content(paper: Paper, length: CardLength, links: Links) -> Content:
     """What the card shows in this length."""
     record = paper.record
-    title = clean(record.title) or "Untitled"
+    title = readable(clean(record.title)) or "Untitled"
     shown = excerpt(record.abstract, most=_SENTENCES[length]) if _SENTENCES[length] else ""
-    shown = clean(shown)
+    shown = readable(clean(shown))
     date = short_date(record.published) if record.published else ""
     return Content(
         id=paper.id,

@@ -54,9 +54,9 @@ class Form:
 
     def fill(self, values: Mapping[str, bytes]) -> bytes:
         """The whole, each hole filled with its quoted-printable value (as quoted.encode makes it)."""
-        parts = list(self.pieces)
-        for index in range(len(self.names) - 1, -1, -1):
-            parts.insert(index + 1, values[self.names[index]])
+        parts = [b""] * (2 * len(self.names) + 1)
+        parts[::2] = self.pieces
+        parts[1::2] = [values[name] for name in self.names]
         return b"".join(parts)
 
 

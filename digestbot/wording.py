@@ -18,6 +18,7 @@ PREHEADER_BYTES = 300
 TRENDING = "Trending"
 LIKED = "Like what you liked"
 _NAMES_SHOWN = 4
+_TITLES_AHEAD = 6
 _UNSHOWABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+"
 )
@@ -33,14 +34,10 @@ def clip(text: str, *, size: int) -> str:
     """The text if it takes at most `size` bytes in HTML, else its first words that do, and `…`."""
     if len(text) * 6 <= size or weight(text) <= size:
         return text
-    room = size - len(CUT.encode())
-    count = 0
-    for character in text:
-        room -= weight(character)
-        if room < 0:
-            break
-        count += 1
-    return _whole_words(text[:count], text) + CUT
+    head, room = text[:size], size - len(CUT.encode())
+    while (over := weight(head) - room) > 0:
+        head = head[: -max(1, over // 6)]
+    return _whole_words(head, text) + CUT
 
 
 def weight(text: str) -> int:
@@ -192,7 +189,7 @@ def preheader(titles: Sequence[str], first_sentence: str) -> str:
     """What the inbox shows behind the subject, which names the strongest paper: the others, else what it says."""
     if not titles:
         return clip(first_sentence, size=PREHEADER_BYTES)
-    return clip("Also: " + "; ".join(titles), size=PREHEADER_BYTES)
+    return clip("Also: " + "; ".join(titles[:_TITLES_AHEAD]), size=PREHEADER_BYTES)
 
 
 def wrap(text: str, *, indent: int = 0, width: int = 72, first: int | None = None) -> str:
