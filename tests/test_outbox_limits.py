@@ -111,6 +111,18 @@ def test_those_put_off_come_first_the_next_day(storage: Storage) -> None:
     assert fourth == second
 
 
+def test_turns_decide_who_is_claimed_at_all(storage: Storage) -> None:
+    """Also where more wait than one claim takes."""
+    queue_digests(storage, ["a@one.example", "b@one.example"])
+    with SmtpServer() as server:
+        run_pass(storage, server.url(), replace(QUICK, daily_limit=1))
+        run_pass(storage, server.url(), replace(QUICK, daily_limit=1), minutes=13 * 60)
+    day = NOW + timedelta(days=1)
+    queue_digests(storage, ["a@one.example", "b@one.example"], slot=day.date(), at=day)
+    [first] = storage.outbox.claim(day, "me", 1, real_now=day, in_turns=True)
+    assert [first.recipient] != server.recipients
+
+
 def test_they_come_first_though_others_are_due_earlier(storage: Storage) -> None:
     people = {"early@one.example": 6, "late@one.example": 9}
     got = [set(who) for _, who in days(storage, people, limit=1, count=5)]

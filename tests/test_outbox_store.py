@@ -309,6 +309,18 @@ def test_what_a_living_pass_holds_is_left_alone(storage: Storage) -> None:
         assert run_pass(storage, server.url()).counts == {EntryState.SENT: 2}
 
 
+def test_another_living_process_is_seen() -> None:
+    code = "from digestbot.owner import owner_name\nwith owner_name() as n:\n    print(n, flush=True)\n    input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    name = other.stdout.readline().strip()
+    assert life_of(name) is Life.HERE
+    other.communicate("\n")
+    assert life_of(name) is Life.DEAD
+
+
 def test_an_owner_elsewhere_is_dead_when_its_lease_has_ended(storage: Storage) -> None:
     owner = "another-host-1234:boot:77:1:abcd"
     assert life_of(owner) is Life.ELSEWHERE
