@@ -50,16 +50,23 @@ def handle_mail(office: Office, data: bytes) -> Handled:
         return Handled(reading, _act(office, reading, origin))
 
 
-def mails_in(path: Path) -> Iterator[tuple[Path, bytes]]:
-    """The mails of a file, of a Maildir (`new` and `cur`), or of a folder of files."""
+def mails_in(path: Path) -> Iterator[tuple[Path, bytes | OSError]]:
+    """The mails of a file, of a Maildir (`new` and `cur`), or of a folder of files; an error where one cannot be read."""
     if not path.is_dir():
-        yield path, path.read_bytes()
+        yield path, _read_file(path)
         return
     folders = [path / name for name in ("new", "cur") if (path / name).is_dir()] or [path]
     for folder in folders:
         for file in sorted(folder.iterdir()):
             if file.is_file():
-                yield file, file.read_bytes()
+                yield file, _read_file(file)
+
+
+def _read_file(path: Path) -> bytes | OSError:
+    try:
+        return path.read_bytes()
+    except OSError as error:  # a mail program may have moved it since
+        return error
 
 
 def _act(office: Office, reading: MailReading, origin: _Origin) -> bool:

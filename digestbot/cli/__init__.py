@@ -18,15 +18,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Show the main job end to end in a fresh folder."),
     "init": ("setup", "Write .env with a fresh secret and create the state folder."),
     "ingest": ("ingest", "Read drops of new papers into the catalogue."),
+    "drops": ("drops", "List drops; hold, release or withdraw one."),
     "papers": ("papers", "List the papers of the catalogue."),
     "subscribers": ("subscribers", "Add, change, list, import and export subscribers."),
     "suppressions": ("suppressions", "Show and edit the list of addresses never to be mailed."),
     "preview": ("preview", "Show the digest that somebody would get now; changes nothing."),
     "run": ("run", "Ingest, compose what is due, deliver: once, or for ever as a scheduler."),
+    "serve": ("serve", "Serve the web pages; mails are only queued."),
     "explain": ("explain", "Say why a paper has its score, or why somebody got nothing."),
+    "forecast": ("forecast", "Say what is due in the next 48 hours, and who would be late."),
+    "bounce": ("bounce", "Read bounce, complaint and unsubscribe mails, and act on our own tags."),
     "outbox": ("outbox", "List the mails on their way out; release or drop held ones."),
     "status": ("status", "Count papers, subscribers and mails; show alarms and last runs."),
+    "doctor": ("doctor", "Check settings, folders, database, mail server and keys; say what to mend."),
     "migrate": ("setup", "Bring the database to this version's schema."),
+    "backup": ("backup", "Write a consistent copy of the database, also while digestbot runs."),
+    "restore": ("backup", "Begin from a backup without sending anything twice that it knows of."),
 }
 
 
