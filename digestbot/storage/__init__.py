@@ -12,11 +12,13 @@ from digestbot.storage.accounts import AccountStore
 from digestbot.storage.bounces import BounceStore
 from digestbot.storage.browsing import BrowseStore
 from digestbot.storage.database import Database
+from digestbot.storage.drops import DropStore
 from digestbot.storage.migrations import migrate, schema_version, steps
 from digestbot.storage.models import ModelStore
 from digestbot.storage.operation import OperationStore
 from digestbot.storage.outbox import OutboxStore
 from digestbot.storage.papers import PaperStore
+from digestbot.storage.recall import RecallStore
 from digestbot.storage.slots import SlotStore
 from digestbot.storage.subscribers import SubscriberStore
 from digestbot.storage.transfer import TransferStore
@@ -28,12 +30,14 @@ class Storage:
     def __init__(self, db: Database) -> None:
         self.db = db
         self.papers = PaperStore(db)
+        self.drops = DropStore(db)
         self.subscribers = SubscriberStore(db)
         self.models = ModelStore(db)
         self.slots = SlotStore(db)
         self.outbox = OutboxStore(db)
         self.bounces = BounceStore(db)
         self.operation = OperationStore(db)
+        self.recall = RecallStore(db)
         self.transfer = TransferStore(db)
         self.browsing = BrowseStore(db)
         self.accounts = AccountStore(db)
