@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from email.utils import parseaddr
 
+from digestbot.dkim import DkimSigner
 from digestbot.links import Links
 from digestbot.mail import Letterhead, Mail, Mailbox, digest_mail, parse_mailbox, system_mail
 from digestbot.model import WEEKDAYS, EntryKind, OutboxEntry, Subscriber
@@ -12,6 +14,13 @@ from digestbot.render import Renderer
 from digestbot.schedule import next_due
 from digestbot.settings import Settings
 from digestbot.storage import Storage
+
+
+def make_signer(settings: Settings) -> DkimSigner | None:
+    """None: signing is left to the relay. Raises SettingsError for a key that cannot be used."""
+    if settings.dkim_key is None or settings.dkim_selector is None or settings.dkim_domain is None:
+        return None
+    return DkimSigner.load(settings.dkim_key, settings.dkim_selector, settings.dkim_domain)
 
 
 class MailRoom:
@@ -22,6 +31,7 @@ class MailRoom:
         self._links = links
         self._renderer = renderer
         self._rendering = threading.Lock()
+        self._signer = make_signer(settings)
         self._letterhead = Letterhead(
             sender=parse_mailbox(settings.from_),
             bounces=settings.bounce_address or parseaddr(settings.from_)[1],
@@ -42,8 +52,10 @@ class MailRoom:
             return None
         with self._rendering:
             rendered = self._renderer.digest(entry.digest, subscriber, papers)
-        return digest_mail(
-            entry.digest, subscriber, rendered, message_id=entry.message_id, letterhead=self._letterhead
+        return self._signed(
+            digest_mail(
+                entry.digest, subscriber, rendered, message_id=entry.message_id, letterhead=self._letterhead
+            )
         )
 
     def _find_subscriber(self, entry: OutboxEntry) -> Subscriber | None:
@@ -55,7 +67,7 @@ class MailRoom:
         values = {**self._about(entry, subscriber), **entry.payload, "email": entry.recipient}
         with self._rendering:
             rendered = self._renderer.system(entry.kind, values)
-        return system_mail(
+        mail = system_mail(
             entry.kind,
             rendered,
             recipient=Mailbox(subscriber.name or "" if subscriber else "", entry.recipient),
@@ -64,6 +76,11 @@ class MailRoom:
             message_id=entry.message_id,
             letterhead=self._letterhead,
         )
+        return self._signed(mail)
+
+    def _signed(self, mail: Mail) -> Mail:
+        """Signed last, on the very bytes that leave."""
+        return replace(mail, data=self._signer.sign(mail.data)) if self._signer else mail
 
     def _about(self, entry: OutboxEntry, subscriber: Subscriber | None) -> dict[str, str]:
         """What the templates may say of a subscriber."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,7 +103,7 @@ def print_json_lines(documents: Iterable[object]) -> None:
         print_json(document)
 
 
-def table(rows: list[tuple[object, ...]], header: tuple[str, ...]) -> str:
+def table(rows: Sequence[tuple[object, ...]], header: tuple[str, ...]) -> str:
     """Aligned columns for people; control characters in cells are replaced."""
     cells = [[_cell(value) for value in row] for row in [header, *rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]

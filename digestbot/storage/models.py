@@ -22,3 +22,7 @@ class ModelStore:
             " ON CONFLICT (name) DO UPDATE SET fitted_at = excluded.fitted_at, data = excluded.data",
             (name, to_epoch(now), data),
         )
+
+    def forget_all(self) -> None:
+        """Fitted models are fitted anew in the next run."""
+        self._db.execute("DELETE FROM models")

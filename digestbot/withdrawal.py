@@ -1,0 +1,82 @@
+"""Takes a bad drop back: out of the catalogue, out of the digests that wait, and a list of who got it already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from digestbot.compose import Nothing
+from digestbot.errors import UsageError
+from digestbot.model import Digest, EntryId, EntryState, PaperId, SlotOutcome, SlotRecord, SubscriberId
+from digestbot.pipeline import Desk, choose, gather
+from digestbot.storage.recall import GONE_OUT, WAITING
+
+BLOCK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalReport:
+    """gone: papers that left the catalogue; kept: those other drops had, too."""
+
+    gone: int
+    kept: int
+    recomposed: int  # digests that wait with other papers now
+    emptied: int  # digests for which nothing is left
+    recipients: tuple[
+        tuple[str, date], ...
+    ]  # (address, slot) of those who got one of the papers, or may have
+
+
+def withdraw(desk: Desk, name: str, now: datetime) -> WithdrawalReport:
+    """All or nothing. Raises UsageError for a drop nobody knows, or one that took nothing."""
+    storage = desk.storage
+    with storage.transaction():
+        drop = storage.drops.find(name)
+        if drop is None:
+            raise UsageError(f"{name!r} is no drop; `digestbot drops list` shows them")
+        if drop.state not in ("done", "withdrawn"):
+            raise UsageError(f"{name!r} is {drop.state}: none of its papers is in the catalogue")
+        since = drop.received_at.date() - timedelta(days=2)
+        taken = storage.drops.withdraw(drop.id)
+        if not taken.gone:
+            return WithdrawalReport(0, len(taken.kept), 0, 0, ())
+        storage.models.forget_all()  # statistics of a catalogue that is no more
+        waiting = list(storage.recall.digests_with(taken.gone, WAITING, since))
+        emptied = sum(_compose_anew(desk, waiting[i : i + BLOCK], now) for i in range(0, len(waiting), BLOCK))
+        recipients = _recipients(desk, taken.gone, since)
+    return WithdrawalReport(
+        len(taken.gone), len(taken.kept), len(waiting) - emptied, emptied, tuple(recipients)
+    )
+
+
+def _compose_anew(desk: Desk, entries: list[tuple[EntryId, SubscriberId, date]], now: datetime) -> int:
+    """Gives waiting digests other papers; returns how many ended empty."""
+    # Their former papers must not count as sent while they are chosen from again.
+    for entry_id, subscriber_id, slot in entries:
+        desk.storage.recall.recompose(entry_id, Digest(subscriber_id, slot, now, ()))
+    ids = [subscriber_id for _, subscriber_id, _ in entries]
+    people = desk.storage.subscribers.get_many(ids)
+    chosen = choose(
+        desk,
+        gather(desk, now),
+        [people[i] for i in dict.fromkeys(ids) if i in people],
+        {subscriber_id: slot for _, subscriber_id, slot in entries},
+    )
+    emptied = 0
+    for entry_id, subscriber_id, slot in entries:
+        result = chosen.get(subscriber_id)
+        if isinstance(result, Digest) and result.slot == slot:
+            desk.storage.recall.recompose(entry_id, result)
+            continue
+        cause, best = (result.cause, result.best_score) if isinstance(result, Nothing) else (None, None)
+        record = SlotRecord(subscriber_id, slot, SlotOutcome.EMPTY, now, cause, best)
+        desk.storage.recall.empty(entry_id, record)
+        emptied += 1
+    return emptied
+
+
+def _recipients(desk: Desk, papers: tuple[PaperId, ...], since: date) -> list[tuple[str, date]]:
+    states: tuple[EntryState, ...] = GONE_OUT
+    found = list(desk.storage.recall.digests_with(papers, states, since))
+    people = desk.storage.subscribers.get_many({subscriber_id for _, subscriber_id, _ in found})
+    return sorted((people[i].email, slot) for _, i, slot in found if i in people)
