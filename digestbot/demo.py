@@ -212,7 +212,7 @@ def _result(desk: Desk, folder: Path, mails: Path) -> DemoResult:
     shown = {paper.paper_id for slot in slots for paper in slot.papers}
     return DemoResult(
         folder=folder,
-        drops=tuple(drop.report for drop in reversed(storage.papers.drops())),
+        drops=tuple(drop.report for drop in reversed(storage.drops.last())),
         slots=tuple(sorted(slots, key=lambda slot: (slot.at, slot.subscriber.id))),
         papers=storage.papers.papers(shown),
     )
