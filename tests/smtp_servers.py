@@ -104,6 +104,9 @@ class SmtpServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            connection.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+            )  # replies to pipelined commands at once
             with self._lock:
                 self.connections += 1
                 self._open.add(connection)
