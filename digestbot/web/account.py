@@ -62,10 +62,12 @@ def preferences(site: Site, visit: Visit) -> Response:
 
 def saved(site: Site, visit: Visit) -> Response:
     """Saved papers as BibTeX or RIS."""
+    if visit.params["form"] not in ("bib", "ris"):
+        raise not_found()
+    who = _read_token(site, visit)
+    if isinstance(who, Response):
+        return who
     with site.reading() as desk:
-        who = _read_token(site, visit)
-        if isinstance(who, Response):
-            return who
         owner = _owner(desk, *who)
         papers = [paper for paper, opinion in _voted(desk, owner.subscriber) if opinion is Opinion.SAVE]
     if visit.params["form"] == "ris":
@@ -76,10 +78,10 @@ def saved(site: Site, visit: Visit) -> Response:
 
 def export(site: Site, visit: Visit) -> Response:
     """All that is known of the subscriber, as JSON; opened by a fresh link only."""
+    who = _read_token(site, visit)
+    if isinstance(who, Response):
+        return who
     with site.reading() as desk:
-        who = _read_token(site, visit)
-        if isinstance(who, Response):
-            return who
         owner = _owner(desk, *who)
         if not owner.is_fresh:
             raise not_found()

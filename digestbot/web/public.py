@@ -161,7 +161,7 @@ def _period_page(site: Site, desk: Desk, visit: Visit, period: Period) -> Respon
         "others": [make(period.first) for kind, make in PERIODS.items() if kind != period.kind],
         "query": "",
     }
-    return _list_page(site, visit, papers, values)
+    return _list_page(site, desk, visit, papers, values)
 
 
 def _search(site: Site, visit: Visit, query: str) -> Response:
@@ -173,10 +173,12 @@ def _search(site: Site, visit: Visit, query: str) -> Response:
         key=lambda p: -sum(word in p.record.title.casefold() for word in words)
     )  # stable: newest first
     values: dict[str, object] = {"period": None, "before": None, "after": None, "others": [], "query": query}
-    return _list_page(site, visit, papers, values)
+    return _list_page(site, desk, visit, papers, values)
 
 
-def _list_page(site: Site, visit: Visit, papers: list[Paper], values: Mapping[str, object]) -> Response:
+def _list_page(
+    site: Site, desk: Desk, visit: Visit, papers: list[Paper], values: Mapping[str, object]
+) -> Response:
     sort = "trending" if visit.query.get("sort") == "trending" else "newest"
     if sort == "trending":
         papers = _by_interest(papers, visit.now)
@@ -191,6 +193,7 @@ def _list_page(site: Site, visit: Visit, papers: list[Paper], values: Mapping[st
             "sort": sort,
             "page": number,
             "pages": pages,
+            "suggested": site.shelf.suggest(desk.storage, visit.now, ""),
             **values,
         },
         private=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -42,6 +43,8 @@ class Handle:
 def serve(settings: Settings, host: str, port: int) -> None:
     """Serves until Ctrl-C or SIGTERM. Raises UsageError where it cannot listen."""
     listener = _listen(host, port)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # uvicorn raises it again once everything has ended
     _server(Site(settings)).run(sockets=[listener])
 
 

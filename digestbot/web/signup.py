@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from starlette.responses import Response
@@ -30,7 +30,7 @@ ANSWER_S = 0.3  # what every answer to a sign-up takes at least, whatever is don
 def subscribe(site: Site, visit: Visit) -> Response:
     """The form; with `preview` what its topics would bring; else a confirmation mail, if one may go out."""
     if not visit.is_post:
-        return _form_page(site, visit, [], visit_topics(visit))
+        return _form_page(site, visit, [], Form())
     if visit.form.text("action") == "preview":
         return preview(site, visit)
     began = time.monotonic()
@@ -93,21 +93,13 @@ def _confirm_consent(site: Site, visit: Visit, subscriber_id: SubscriberId) -> R
     return site.page("confirmed.html", {"preview": shown, "preferences": own, "subscriber": subscriber})
 
 
-def _confirm_address(site: Site, visit: Visit, subscriber_id: SubscriberId, asked_at: object) -> Response:
+def _confirm_address(site: Site, visit: Visit, subscriber_id: SubscriberId, asked_at: datetime) -> Response:
     if not visit.is_post:
         return site.page("new_address.html", {"done": None})
     with site.writing() as desk:
         office = site.office(desk, visit.now)
-        found = site.links.read_new_address(visit.params["token"])
-        assert found is not None
-        done = accounts.take_new_address(office, *found)
+        done = accounts.take_new_address(office, subscriber_id, asked_at)
     return site.page("new_address.html", {"done": done}, status=200 if done else 410)
-
-
-def visit_topics(visit: Visit) -> Form:
-    """Topics that a link to the form names, as the box on the first page does."""
-    topics = [visit.query[name][:200] for name in ("topic",) if visit.query.get(name)]
-    return Form({"topic": topics, "email": [visit.query.get("email", "")[:254]]} if topics else {})
 
 
 def _sign_up(site: Site, visit: Visit, wanted: Subscriber) -> None:
