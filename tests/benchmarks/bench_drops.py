@@ -1,0 +1,150 @@
+"""What becomes of real files, per format, and how fast papers get into the catalogue.
+
+Run: python -m tests.benchmarks.bench_drops [PAPERS]
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from digestbot.drops import read_drop
+from digestbot.errors import DropError
+from digestbot.ingest import ingest_file
+from digestbot.model import Rejection
+from digestbot.storage.migrations import migrate
+from digestbot.storage.papers import PaperStore
+from digestbot.storage.sqlite import SqliteDatabase
+from tests.shared import SHARED
+
+NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
+FOLDERS = ("drops", "corpora/arxiv", "corpora/bibtex", "corpora/ris", "corpora/feeds")
+
+
+@dataclass
+class Row:
+    files: int = 0
+    papers: int = 0
+    slowest_s: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, items: list[object], seconds: float) -> None:
+        self.files += 1
+        self.slowest_s = max(self.slowest_s, seconds)
+        for item in items:
+            if isinstance(item, Rejection):
+                self.reasons[item.reason.split(":")[0]] += 1
+            else:
+                self.papers += 1
+
+
+def read_files() -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    for folder in FOLDERS:
+        for path in sorted((SHARED / folder).glob("*")):
+            began = time.perf_counter()
+            form, items = _read(path)
+            rows.setdefault(form, Row()).add(items, time.perf_counter() - began)
+    return rows
+
+
+def _read(path: Path) -> tuple[str, list[object]]:
+    try:
+        reading = read_drop(path, received=NOW.date())
+        return reading.format, list(reading)
+    except DropError as error:
+        return "(none)", [Rejection(str(error))]
+
+
+def print_files() -> None:
+    print(f"{'format':12} {'files':>5} {'entries':>7} {'papers':>6} {'rejected':>8} {'slowest':>8}  reasons")
+    for form, row in sorted(read_files().items()):
+        rejected = row.reasons.total()
+        reasons = ", ".join(f"{count} {reason}" for reason, count in row.reasons.most_common())
+        print(
+            f"{form:12} {row.files:5} {row.papers + rejected:7} {row.papers:6} {rejected:8}"
+            f" {row.slowest_s:6.2f} s  {reasons}"
+        )
+
+
+def lines(count: int, start: int = 0) -> Iterator[str]:
+    """Invented papers of the usual size (1.6 KB) as JSON Lines."""
+    dice = random.Random(start)
+    letters = "abcdefghijklmnoprstuvw"
+    words = ["".join(dice.choices(letters, k=dice.randint(3, 10))) for _ in range(5000)]
+    for number in range(start, start + count):
+        yield (
+            json.dumps(
+                {
+                    "title": " ".join(dice.choices(words, k=9)),
+                    "abstract": " ".join(dice.choices(words, k=180)),
+                    "authors": [" ".join(dice.choices(words, k=2)) for _ in range(4)],
+                    "published": "2026-01-02",
+                    "categories": ["cs.LG"],
+                    "arxiv_id": f"{2001 + number // 100_000:04}.{number % 100_000:05}",
+                    "upvotes": dice.randint(0, 9),
+                }
+            )
+            + "\n"
+        )
+
+
+def open_store(folder: Path) -> PaperStore:
+    db = SqliteDatabase(folder / "bench.db")
+    migrate(db)
+    return PaperStore(db)
+
+
+def print_speed(folder: Path, count: int) -> None:
+    papers = open_store(folder)
+    path = folder / "many.jsonl"
+    with path.open("w") as file:
+        file.writelines(lines(count))
+    for what in ("new", "known"):
+        began = time.perf_counter()
+        report = ingest_file(papers, path, now=NOW)
+        seconds = time.perf_counter() - began
+        memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        size_mb = path.stat().st_size / 1e6
+        print(
+            f"{report.new + report.known} {what} papers ({size_mb:.0f} MB): {count / seconds:,.0f}/s,"
+            f" at most {memory_mb:.0f} MB of memory"
+        )
+
+
+def print_many_drops(folder: Path, count: int = 10_000) -> None:
+    """Drops of ten papers each, half of them seen the day before."""
+    papers = open_store(folder)
+    path = folder / "drop.jsonl"
+    pool = list(lines(5 * count + 5))
+    costs = []
+    for number in range(count):
+        path.write_text("".join(pool[5 * number : 5 * number + 10]))
+        began = time.perf_counter()
+        ingest_file(papers, path, now=NOW)
+        costs.append(time.perf_counter() - began)
+    for start in (5, count // 2, count - 100):
+        some = sorted(costs[start : start + 100])
+        print(f"drop {start:6} and the next 99: {some[len(some) // 2] * 1000:.2f} ms (median)")
+
+
+def main() -> None:
+    if SHARED.exists():
+        print_files()
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    for part in (lambda folder: print_speed(folder, count), print_many_drops):
+        with tempfile.TemporaryDirectory() as name:
+            part(Path(name))
+
+
+if __name__ == "__main__":
+    main()
