@@ -98,19 +98,19 @@ def describe(sentences: Sequence[str]) -> list[dict[str, float]]:
     return found
 
 
-def marginals(scores: Floats, near: Floats, far: Floats) -> tuple[float, Floats, Floats, Floats]:
+def marginals(scores: Floats, near: Floats, far: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Of the chain task - idea - result: log of the partition function, the probabilities of each sentence for each
-    role, and those of the pairs (task, idea) and (idea, result)."""
-    at = distances(len(scores))
-    to_idea = near[at] + scores[:, 0][:, None]
-    to_result = far[at] + scores[:, 2][None, :]
-    before, after = _log_sum(to_idea, 0), _log_sum(to_result, 1)
-    whole = scores[:, 1] + before + after
-    log_z = float(_log_sum(whole, 0))
-    idea = np.exp(whole - log_z)
-    first = np.exp(to_idea - before[None, :]) * idea[None, :]
-    last = np.exp(to_result - after[:, None]) * idea[:, None]
-    return log_z, np.stack([first.sum(1), idea, last.sum(0)], 1), first, last
+    role, and those of the pairs (task, idea) and (idea, result). Leading axes, if any, are abstracts."""
+    at = distances(scores.shape[-2])
+    to_idea = near[at] + scores[..., :, None, 0]
+    to_result = far[at] + scores[..., None, :, 2]
+    before, after = _log_sum(to_idea, -2), _log_sum(to_result, -1)
+    whole = scores[..., 1] + before + after
+    log_z = _log_sum(whole, -1)
+    idea = np.exp(whole - log_z[..., None])
+    first = np.exp(to_idea - before[..., None, :]) * idea[..., None, :]
+    last = np.exp(to_result - after[..., :, None]) * idea[..., :, None]
+    return log_z, np.stack([first.sum(-1), idea, last.sum(-2)], -1), first, last
 
 
 def distances(count: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ import numpy as np
 from digestbot.excerpt_model import Weights, roles
 
 MOST_SENTENCES = 3
-_SHOWN_WHOLE = 280  # characters; cutting a shorter abstract saves nothing
+_SHOWN_WHOLE = 200  # characters; cutting a shorter abstract saves nothing
 _CUT = "…"
 _WANTED = np.array([0.9, 1.1, 1.0])  # of task, idea and result: the idea is the hardest to find
 _CONSIDERED = 16  # sentences; more than abstracts have, so that a book cannot stop the mail

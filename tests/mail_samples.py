@@ -35,7 +35,8 @@ LETTERHEAD = Letterhead(Mailbox("Paperboy", "digest@example.org"), "digest@examp
 
 ABSTRACT = (
     "Sorting socks is a task that every household repeats each week. However, existing methods compare each sock with "
-    "all others, which takes quadratic time and much patience. In this paper, we propose SockNet, which learns an "
+    "all others, which takes quadratic time and much patience, and they fail where a sock has lost its partner for good "
+    "or where two pairs differ by a shade only. In this paper, we propose SockNet, which learns an "
     "embedding of socks from their colour, their length and the wear of their heels. The key idea is to treat the left "
     "and the right sock as two views of one pair. Experiments on three invented laundries show that SockNet outperforms "
     "the best household by 12.5% while it needs a third of the time. Code is available at "

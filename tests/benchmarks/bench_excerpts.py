@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 
@@ -31,7 +32,7 @@ WEIGHTS_FILE = Path(excerpts.__file__).with_name("excerpt_weights.py")
 PENALTY, STEP_PENALTY = 10.0, 0.3
 LEAST_ABSTRACTS = 3  # a feature of fewer is not learned
 LEAST_WEIGHT = 0.06  # a feature that nowhere weighs as much is left out
-NEVER = -30.0
+NEVER, ABSENT = -30.0, -1e6
 STEPS = FARTHEST - NEAREST + 1
 
 
@@ -72,24 +73,23 @@ def learn(examples: Sequence[Example]) -> Weights:
     """The weights that make what readers marked most probable."""
     counts = Counter(name for example in examples for name in {n for f in example.features for n in f})
     names = sorted(name for name, count in counts.items() if count >= LEAST_ABSTRACTS)
-    matrix, bounds = _matrix(examples, {name: index for index, name in enumerate(names)})
-    barred = [np.where((e.marked > 0) | (e.marked.sum(0) == 0), 0.0, NEVER) for e in examples]
-    at = [distances(len(e.spans)) for e in examples]
+    longest = max(len(example.spans) for example in examples)
+    matrix, real = _matrix(examples, {name: index for index, name in enumerate(names)}, longest)
+    barred = np.stack([_barred(example, longest) for example in examples])
+    at = distances(longest).ravel()
     size = len(names) * len(ROLES)
 
     def loss(weights: Floats) -> tuple[float, Floats]:
         words, near, far = weights[:size].reshape(-1, len(ROLES)), weights[size:-STEPS], weights[-STEPS:]
-        scores = matrix @ words
-        total = PENALTY / 2 * np.sum(words**2) + STEP_PENALTY / 2 * (near @ near + far @ far)
-        slope, near_slope, far_slope = np.zeros_like(scores), STEP_PENALTY * near, STEP_PENALTY * far
-        for (a, b), bar, index in zip(bounds, barred, at, strict=True):
-            free, said = marginals(scores[a:b], near, far), marginals(scores[a:b] + bar, near, far)
-            total += free[0] - said[0]
-            slope[a:b] = free[1] - said[1]
-            near_slope = near_slope + np.bincount(index.ravel(), (free[2] - said[2]).ravel(), STEPS)
-            far_slope = far_slope + np.bincount(index.ravel(), (free[3] - said[3]).ravel(), STEPS)
+        scores = np.where(real[..., None], (matrix @ words).reshape(-1, longest, len(ROLES)), ABSENT)
+        free, said = marginals(scores, near, far), marginals(scores + barred, near, far)
+        slope = (free[1] - said[1]).reshape(-1, len(ROLES))
+        near_slope = np.bincount(at, (free[2] - said[2]).sum(0).ravel(), STEPS) + STEP_PENALTY * near
+        far_slope = np.bincount(at, (free[3] - said[3]).sum(0).ravel(), STEPS) + STEP_PENALTY * far
+        penalty = PENALTY / 2 * np.sum(words**2) + STEP_PENALTY / 2 * (near @ near + far @ far)
         gradient = matrix.T @ slope + PENALTY * words
-        return float(total), np.concatenate([gradient.ravel(), near_slope, far_slope])
+        total = float(np.sum(free[0] - said[0]) + penalty)
+        return total, np.concatenate([gradient.ravel(), near_slope, far_slope])
 
     start = np.zeros(size + 2 * STEPS)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 60}).x
@@ -102,19 +102,25 @@ def learn(examples: Sequence[Example]) -> Weights:
     return Weights(kept, found[size:-STEPS].round(2), found[-STEPS:].round(2))
 
 
-def _matrix(examples: Sequence[Example], index: dict[str, int]) -> tuple[csr_matrix, list[tuple[int, int]]]:
-    rows, columns, values, bounds = [], [], [], []
-    row = 0
-    for example in examples:
-        start = row
-        for features in example.features:
+def _matrix(
+    examples: Sequence[Example], index: dict[str, int], longest: int
+) -> tuple[csr_matrix, NDArray[np.bool_]]:
+    """The features, `longest` rows for each abstract, and which of the rows are sentences."""
+    rows, columns, values = [], [], []
+    for number, example in enumerate(examples):
+        for place, features in enumerate(example.features):
             known = [(index[name], value) for name, value in features.items() if name in index]
-            rows += [row] * len(known)
+            rows += [number * longest + place] * len(known)
             columns += [column for column, _ in known]
             values += [value for _, value in known]
-            row += 1
-        bounds.append((start, row))
-    return csr_matrix((values, (rows, columns)), shape=(row, len(index))), bounds
+    real = np.array([[place < len(example.spans) for place in range(longest)] for example in examples])
+    return csr_matrix((values, (rows, columns)), shape=(real.size, len(index))), real
+
+
+def _barred(example: Example, longest: int) -> Floats:
+    """What a sentence's score loses for a role that readers marked elsewhere."""
+    barred = np.where((example.marked > 0) | (example.marked.sum(0) == 0), 0.0, NEVER)
+    return np.pad(barred, ((0, longest - len(example.spans)), (0, 0)))
 
 
 def shown(example: Example, weights: Weights | None) -> dict[str, float]:
