@@ -7,7 +7,8 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from digestbot.ranking.candidates import Index, index
+from digestbot.ranking.batch import BatchProfile, BatchRanking, rank_batch
+from digestbot.ranking.candidates import Index, embed_papers, index
 from digestbot.ranking.diversity import diversify
 from digestbot.ranking.explanation import Explanation, Part, explain
 from digestbot.ranking.limits import check_topics
@@ -16,6 +17,8 @@ from digestbot.ranking.statistics import Model, StaleModel, fit, load
 from digestbot.ranking.trending import trending
 
 __all__ = [
+    "BatchProfile",
+    "BatchRanking",
     "Explanation",
     "Index",
     "Model",
@@ -24,10 +27,12 @@ __all__ = [
     "StaleModel",
     "check_topics",
     "diversify",
+    "embed_papers",
     "explain",
     "fit",
     "index",
     "load",
     "rank",
+    "rank_batch",
     "trending",
 ]

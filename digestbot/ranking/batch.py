@@ -15,7 +15,7 @@ from digestbot.ranking.scoring import Evidence, Ranker
 from digestbot.ranking.statistics import Embeddings, fit
 
 _ONE_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # all votes of a file are equally old
-_BLOCK = 1_000
+_BLOCK = 200  # against thousands of candidates, the tables of more would not stay small
 
 
 @dataclass(frozen=True, slots=True)

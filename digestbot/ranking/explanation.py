@@ -9,7 +9,6 @@ from digestbot.model import PaperId, Scored, TopicProfile
 from digestbot.ranking.candidates import Index
 from digestbot.ranking.scoring import Ranker, _scored
 from digestbot.ranking.topics import MEANING
-from digestbot.ranking.votes import VOTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def explain(index: Index, profile: TopicProfile, paper_id: PaperId, now: datetim
     if evidence.votes is not None:
         near = evidence.votes.nearest.get(row)
         detail = f"resembles {index.papers[near].record.title}" if near is not None else "all votes together"
-        parts.append(Part("votes", detail, VOTES * float(evidence.votes.surprise[row])))
+        parts.append(Part("votes", detail, float(evidence.votes.relevance[row])))
     if row in evidence.barred:
         parts.append(Part("voted on", "papers voted on are not sent", 0.0))
     score = float(evidence.scores[row])

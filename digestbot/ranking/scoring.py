@@ -18,7 +18,7 @@ from digestbot.model import PaperId, Reason, ReasonKind, Scored, Topic, TopicPro
 from digestbot.ranking.candidates import Index
 from digestbot.ranking.statistics import Floats
 from digestbot.ranking.topics import CLEAR, MEANING, WHOLE, TopicEvidence, gather_evidence, whole_meaning
-from digestbot.ranking.votes import VOTES, VoteEvidence, VoteLearner, latest_opinions
+from digestbot.ranking.votes import VoteEvidence, VoteLearner, latest_opinions
 
 AUTHOR_FLOOR = 0.95  # a followed author's papers score at least this, all others less
 KEPT = 0.1  # what dislikes leave at least of the evidence of terms
@@ -65,9 +65,14 @@ class Ranker:
         self._topics: dict[Topic, TopicEvidence] = {}
 
     def prepare(self, profiles: Iterable[TopicProfile]) -> None:
-        """Weighs the topics of a block at once."""
-        new = {topic for profile in profiles for topic in profile.topics if topic not in self._topics}
+        """Weighs the topics and votes of a block at once."""
+        block = list(profiles)
+        new = {topic for profile in block for topic in profile.topics if topic not in self._topics}
         self._topics.update(gather_evidence(self.index, sorted(new, key=repr)))
+        voted = {vote.paper_id for profile in block for vote in profile.votes}
+        if voted:
+            self._learner = self._learner or VoteLearner(self.index)
+            self._learner.prepare(voted)
 
     def weigh(self, profile: TopicProfile, sent: AbstractSet[PaperId], now: datetime) -> Evidence:
         """Everything the profile says of every candidate."""
@@ -99,7 +104,10 @@ class Ranker:
         total = sum((topic.weight * said.meaning for topic, said in topics), np.zeros(self.index.size))
         total = total / math.sqrt(sum(topic.weight**2 for topic, _ in topics))
         whole = whole_meaning(self.index, [topic for topic, _ in topics])
-        return total if whole is None else total + WHOLE * math.sqrt(len(topics)) * whole
+        if whole is None:
+            return total
+        share = WHOLE * math.sqrt(len(topics))
+        return (total + share * whole) / math.sqrt(1.0 + share**2)
 
 
 def _add_up(
@@ -114,12 +122,15 @@ def _add_up(
         rows = list(said.clear)
         loudest[rows] = np.maximum(loudest[rows], said.meaning[rows])
         written += said.authors
-    relevance = terms + MEANING * np.where(loudest > 0, np.maximum(loudest, meaning), meaning)
+    if len(topics) > 1 and any(said.known for _, said in topics):
+        loudest = np.maximum(loudest, np.where(meaning >= CLEAR, meaning, 0.0))
+    relevance = terms + MEANING * meaning
     threshold = np.where(loudest > 0, MEANING * CLEAR / 2, np.inf)
     if votes is not None:
-        relevance += VOTES * votes.surprise
-        threshold = np.where(votes.evidence > 0, np.minimum(threshold, VOTES * votes.clear), threshold)
-    evidence = np.maximum(relevance - np.where(terms > 0, 0.0, threshold), KEPT * terms)
+        relevance += votes.relevance
+        threshold = np.where(votes.evidence > 0, np.minimum(threshold, votes.threshold), threshold)
+    least = KEPT * np.where(loudest > 0, np.maximum(terms, MEANING * loudest), terms)
+    evidence = np.maximum(relevance - np.where(terms > 0, 0.0, threshold), least)
     scores = AUTHOR_FLOOR * (1.0 - np.exp(-evidence))
     scores[written] = AUTHOR_FLOOR + (1.0 - AUTHOR_FLOOR) * (
         1.0 - np.exp(-np.maximum(relevance[written], 0.0))
@@ -160,6 +171,8 @@ def _ranking(index: Index, evidence: Evidence, depth: int) -> Ranking:
 
 def _scored(index: Index, evidence: Evidence, row: int) -> Scored:
     speaking = [pair for pair in evidence.topics if row in pair[1].rows]
+    if not speaking and evidence.meaning[row] >= CLEAR:
+        speaking = list(evidence.topics)
     loudest = max(speaking, key=lambda pair: loudness(pair[0], pair[1], row), default=None)
     return Scored(
         paper_id=index.papers[row].id,

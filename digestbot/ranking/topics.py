@@ -18,12 +18,12 @@ from digestbot.ranking.candidates import Index
 from digestbot.ranking.statistics import COARSE, Floats, Model, normalise
 from digestbot.ranking.words import features, phrase
 
-TERM = 0.5  # evidence of a rare term named once in an abstract of average length: score 0.39
-RARE = 1 / 200  # a term in this share of the catalogue, or rarer, counts in full
+TERM = 0.3  # evidence of a rare term named once in an abstract of average length: score 0.25
+RARE = 1 / 1_000  # a term in this share of the catalogue, or rarer, counts in full
 K1, B = 1.2, 0.4
-CATEGORY = 0.3  # evidence of its category, for a topic of categories alone: score 0.26
+CATEGORY = 0.2  # evidence of its category, for a topic of categories alone: score 0.17
 CATEGORY_BOOST = 1.2  # a topic's matches inside its categories
-MEANING = 0.12  # evidence per standard deviation of meaning
+MEANING = 0.25  # evidence per standard deviation of meaning
 CLEAR = 3.0  # standard deviations from where meaning alone, without a term, is evidence
 LARGE = 500  # papers of a catalogue from which its spread tells what is far
 KNOWN = 3  # papers of the catalogue with a term from which we know what it means
@@ -43,16 +43,18 @@ class TopicEvidence:
     categories: frozenset[int]
     matched: Mapping[int, tuple[str, ...]]  # row -> terms, strongest first
     meaning: Floats  # per candidate, in standard deviations; all 0 where the topic's meaning is unknown
+    known: bool  # the catalogue is large and has papers with a term of the topic: its meaning can be trusted
     clear: frozenset[int]  # rows that meaning alone speaks for
     rows: frozenset[int]  # all that the topic speaks for
 
 
 def rarity(model: Model, term: str) -> float:
-    """1 for a term in RARE of the catalogue's papers or fewer, down to 0 for one in all of them."""
-    frequency = phrase_frequency(model, term)
-    return (
-        min(1.0, math.log((model.papers + 1) / (frequency + 0.5)) / -math.log(RARE)) if model.papers else 1.0
-    )
+    """1 for a term in RARE of the catalogue's papers or fewer, down to 0 for one in all of them.
+
+    A term counts as rare until the catalogue is large enough to show otherwise.
+    """
+    share = (phrase_frequency(model, term) + 0.5) / (model.papers + LARGE)
+    return min(1.0, math.log(share) / math.log(RARE))
 
 
 def phrase_frequency(model: Model, term: str) -> float:
@@ -100,24 +102,22 @@ def _evidence(index: Index, topic: Topic, meaning: Floats) -> TopicEvidence:
     elif inside:
         found = {row: value * (CATEGORY_BOOST if row in inside else 1.0) for row, value in found.items()}
     authors = {row: name for author in topic.authors for row, name in index.authored(author).items()}
-    clear = _clear(index, topic, meaning)
+    known = _is_known(index.model, topic)
+    clear = frozenset(np.flatnonzero(meaning >= CLEAR).tolist() if known else ())
     return TopicEvidence(
         terms=found,
         authors=authors,
         categories=inside,
         matched={row: tuple(term for _, term in sorted(terms)) for row, terms in named.items()},
         meaning=meaning,
+        known=known,
         clear=clear,
         rows=clear.union(found, authors),
     )
 
 
-def _clear(index: Index, topic: Topic, meaning: Floats) -> frozenset[int]:
-    """Rows far enough in the topic's direction, where the catalogue is large and knows the topic."""
-    model = index.model
-    if model.papers < LARGE or not any(phrase_frequency(model, term) >= KNOWN for term in topic.terms):
-        return frozenset()
-    return frozenset(np.flatnonzero(meaning >= CLEAR).tolist())
+def _is_known(model: Model, topic: Topic) -> bool:
+    return model.papers >= LARGE and any(phrase_frequency(model, term) >= KNOWN for term in topic.terms)
 
 
 def _meanings(index: Index, topics: Sequence[Topic]) -> Floats:
@@ -133,7 +133,7 @@ def _meanings(index: Index, topics: Sequence[Topic]) -> Floats:
 
 def _lexical_directions(model: Model, topics: Sequence[Topic]) -> Floats:
     """Where papers with the topics' terms lie: rows of the term space, leaning to its strong dimensions."""
-    lean = np.sqrt(model.strength)
+    lean = model.strength
     directions = np.zeros((len(topics), len(model.mean)))
     for row, topic in enumerate(topics):
         terms = [_term_position(model, term) for term in dict.fromkeys(topic.terms)]

@@ -27,15 +27,15 @@ RIDGE = 30.0  # x the catalogue's mean variance; chosen by hold-out, see docs/ra
 AGREEMENT = 0.7  # correlation of the two views on a catalogue
 NEAREST = 3  # liked papers that a candidate is held against
 CLEAR, FEW = 1.5, 1.5  # evidence begins at CLEAR + FEW / sqrt(votes) standard deviations
-VOTES = 0.25  # evidence per standard deviation from there
+VOTES = 0.2  # evidence per standard deviation from there, of many votes; of n votes n / (n + 1) of it
 
 
 @dataclass(frozen=True, eq=False)
 class VoteEvidence:
     """Per candidate what the votes say."""
 
-    surprise: Floats  # in standard deviations above the catalogue
-    clear: float  # from so many a like speaks, from as many below a dislike
+    relevance: Floats  # in nats, how far above the catalogue
+    threshold: float  # in nats; from so much a like speaks, from as much below 0 a dislike
     evidence: Floats  # in nats; 0 where likes do not begin to speak, negative near disliked papers
     nearest: Mapping[
         int, int
@@ -48,18 +48,29 @@ def latest_opinions(votes: Iterable[Vote]) -> dict[PaperId, Vote]:
 
 
 class VoteLearner:
-    """Learns from any number of subscribers' votes on one index. All pairs of papers are compared once."""
+    """Learns from any number of subscribers' votes on one index. The papers that a block voted on are compared with
+    the candidates and the background at once."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
         inverse = _regularised_inverse(index.model.covariance, large=index.model.papers >= LARGE)
-        self._solved = index.vectors @ inverse
         others = np.vstack(
             [index.vectors[: index.size], index.model.background]
         )  # candidates, then the background
-        self._pull = self._solved @ others.T
-        self._unit = normalise(index.vectors)
-        self._likeness = self._unit @ normalise(others).T
+        self._inverse = inverse
+        self._others = others
+        self._other_units = normalise(others)
+        self._place: dict[int, int] = {}  # row of the index -> row of the tables below
+        self._solved = self._pull = self._likeness = np.zeros((0, 0))
+
+    def prepare(self, papers: Iterable[PaperId]) -> None:
+        """Compares these papers, those of a block, and forgets the block before."""
+        rows = sorted({self._index.row_of[paper] for paper in papers if paper in self._index.row_of})
+        vectors = self._index.vectors[rows]
+        self._place = {row: place for place, row in enumerate(rows)}
+        self._solved = vectors @ self._inverse
+        self._pull = self._solved @ self._others.T
+        self._likeness = normalise(vectors) @ self._other_units.T
 
     def learn(self, votes: Mapping[PaperId, Vote], now: datetime) -> VoteEvidence | None:
         """None where no vote is on a paper of the index."""
@@ -68,25 +79,28 @@ class VoteLearner:
         if not known or not len(index.model.background):
             return None
         rows = np.array([index.row_of[vote.paper_id] for vote in known])
+        if any(row not in self._place for row in rows.tolist()):
+            self.prepare(votes)
+        places = np.array([self._place[row] for row in rows.tolist()])
         weights, likes = _weights(known, now), np.array([vote.opinion is not Opinion.LESS for vote in known])
-        gram = index.vectors[rows] @ self._solved[rows].T
+        gram = index.vectors[rows] @ self._solved[places].T
         pulls = np.linalg.solve(gram + np.diag(1.0 / weights), np.where(likes, 1.0, -1.0))
-        both = self._above_background(pulls @ self._pull[rows]) + self._above_background(
-            self._near(rows, likes)
+        both = self._above_background(pulls @ self._pull[places]) + self._above_background(
+            self._near(places, likes)
         )
         surprise = both / math.sqrt(2.0 * (1.0 + AGREEMENT))
         clear = CLEAR + FEW / math.sqrt(len(known))
-        evidence = VOTES * (
+        scale = VOTES * len(known) / (len(known) + 1.0)
+        evidence = scale * (
             np.maximum(surprise - clear, 0.0) * likes.any() + np.minimum(surprise + clear, 0.0)
         )
-        return VoteEvidence(
-            surprise, clear, evidence, self._nearest(rows[likes], np.flatnonzero(evidence > 0))
-        )
+        nearest = self._nearest(rows[likes], places[likes], np.flatnonzero(evidence > 0))
+        return VoteEvidence(scale * surprise, scale * clear, evidence, nearest)
 
-    def _near(self, rows: Rows, likes: Bools) -> Floats:
+    def _near(self, places: Rows, likes: Bools) -> Floats:
         """Mean likeness to the nearest liked papers, less that to the nearest disliked ones."""
-        near = _mean_of_largest(self._likeness[rows[likes]], NEAREST)
-        return near - DISLIKE * _mean_of_largest(self._likeness[rows[~likes]], NEAREST)
+        near = _mean_of_largest(self._likeness[places[likes]], NEAREST)
+        return near - DISLIKE * _mean_of_largest(self._likeness[places[~likes]], NEAREST)
 
     def _above_background(self, values: Floats) -> Floats:
         """Candidates' values in standard deviations of the background's, told from its middle two thirds."""
@@ -94,10 +108,10 @@ class VoteLearner:
         low, middle, high = np.quantile(values[size:], (0.16, 0.5, 0.84))
         return np.asarray((values[:size] - middle) / max(float(high - low) / 2.0, 1e-9))
 
-    def _nearest(self, liked: Rows, candidates: Rows) -> dict[int, int]:
+    def _nearest(self, liked: Rows, places: Rows, candidates: Rows) -> dict[int, int]:
         if not len(liked) or not len(candidates):
             return {}
-        likeness = self._likeness[np.ix_(liked, candidates)]
+        likeness = self._likeness[np.ix_(places, candidates)]
         return dict(zip(candidates.tolist(), liked[likeness.argmax(axis=0)].tolist(), strict=True))
 
 
