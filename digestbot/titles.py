@@ -14,20 +14,13 @@ _TAGS = re.compile(
 # Commands that only choose a letter's shape; web pages leave their names behind without the backslash.
 _SHAPES = re.compile(
     r"\\?\b(?:mathcal|mathbb|mathbf|mathrm|mathsf|mathit|mathfrak|mathscr|mathtt|boldsymbol|operatorname"
-    r"|textbf|textit|textrm|texttt|textsc|textsf|ensuremath)\b|\\(?:text|emph|rm|bf|it|bm|em|tt|sc)\b"
+    r"|ensuremath)\b|\\(?:text\w*|emph|rm|bf|it|bm|em|tt|sc)\b"
 )
 _ACCENTS = re.compile("[\u0300-\u036f]+")
 _GREEK = {
     code: unicodedata.name(chr(code)).rsplit(" ", 1)[1].lower()
     for code in (*range(0x3B1, 0x3C2), *range(0x3C3, 0x3CA))
 }
-_SHAPE_SIGNS = (
-    "\\",
-    "math",
-    "boldsymbol",
-    "operatorname",
-    *("text" + shape for shape in ["bf", "it", "rm", "tt", "sc", "sf"]),
-)
 _NO_WORD = re.compile(r"[^\w\s]|_")
 _ASCII_NO_WORD = str.maketrans("", "", string.punctuation)
 
@@ -58,7 +51,7 @@ def _words(text: str) -> tuple[str, ...]:
         text = html.unescape(text)
     if "<" in text:
         text = _TAGS.sub("", text)
-    if any(sign in text for sign in _SHAPE_SIGNS):  # the expression takes 20 us, this one
+    if "\\" in text or "math" in text or "boldsymbol" in text or "operatorname" in text:  # 1 us, the rest 20
         text = _SHAPES.sub("", text)
     if text.isascii():
         return tuple(text.translate(_ASCII_NO_WORD).split())

@@ -73,9 +73,18 @@ def unpack_version(packed: str, base: PaperRecord) -> PaperRecord:
 
 @lru_cache(maxsize=2048)
 def version_key(version: PaperRecord) -> int:
-    """A hash of 63 bits of what a bare record says."""
-    packed = to_json(record_values(version)).encode()
-    return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "big") >> 1
+    """A hash of 63 bits of what a bare record says, its counts aside."""
+    said = "\x1e".join(
+        (
+            version.title,
+            version.abstract,
+            "\x1f".join(version.authors),
+            "\x1f".join(version.categories),
+            f"{version.author_count}\x1e{version.published}\x1e{version.url}\x1e{version.code_url}",
+            f"{version.arxiv_id}\x1e{version.arxiv_version}\x1e{version.doi}",
+        )
+    )
+    return int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def to_json(value: object) -> str:
