@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from digestbot import ingest
-from digestbot.model import EntryKind, Opinion, Status, Subscriber, SubscriberId, Vote
+from digestbot.errors import DropError
+from digestbot.model import EntryKind, Opinion, PaperId, Status, Subscriber, SubscriberId, Vote
 from digestbot.subscriptions import Office
 
 CONSENT = "Send me a digest of new papers on the topics I chose. I can change it or end it at any time."
@@ -35,7 +36,7 @@ def sign_up(office: Office, wanted: Subscriber, *, signup: str, library: Path | 
     The same is done and answered for every address, but for the mail. Raises DropError for a library that is none.
     """
     with office.storage.transaction():
-        liked = ingest.learn_library(office.storage.papers, library, office.now)[0] if library else []
+        liked = _learn(office, library) if library else []
         subscriber = _admit(office, wanted, signup)
         if subscriber is None:
             return
@@ -48,6 +49,15 @@ def sign_up(office: Office, wanted: Subscriber, *, signup: str, library: Path | 
         if len(asked) < CONFIRMS_A_MONTH and not any(at > office.now - _DAY for at in asked):
             office.notify(EntryKind.CONFIRM, subscriber)
             _note(office, subscriber.id, CONFIRM_ASKED, CONSENT)
+
+
+def like_library(office: Office, subscriber: Subscriber, library: Path) -> int:
+    """Takes the papers of a library as liked; returns how many. Raises DropError for a library that is none."""
+    with office.storage.transaction():
+        liked = _learn(office, library)
+        votes = [Vote(paper_id, Opinion.LIBRARY, office.now) for paper_id in liked]
+        office.storage.subscribers.vote(subscriber.id, votes)
+    return len(liked)
 
 
 def send_link(office: Office, subscriber: Subscriber, *, most: int = LINKS_A_DAY) -> None:
@@ -94,6 +104,15 @@ def forget(office: Office, subscriber: Subscriber) -> None:
         office.storage.subscribers.suppress_forgotten(subscriber.email, at=office.now)
         office.storage.accounts.forget_ledger(subscriber.id)
         office.remove(subscriber)
+
+
+def _learn(office: Office, library: Path) -> list[PaperId]:
+    """The papers of a library. Raises DropError where it has none."""
+    papers, report = ingest.learn_library(office.storage.papers, library, office.now)
+    if not papers:
+        reasons = [rejected.reason for rejected in report.rejected]
+        raise DropError(f"no paper was found in it: {'; '.join(reasons[:3]) or 'it is empty'}")
+    return papers
 
 
 def _admit(office: Office, wanted: Subscriber, signup: str) -> Subscriber | None:

@@ -18,7 +18,7 @@ from digestbot.pipeline import Desk
 from digestbot.roster import export_one
 from digestbot.schedule import next_digest
 from digestbot.subscriber_form import FormError, overlay
-from digestbot.subscriptions import UNTIL_RESUMED, learn_library
+from digestbot.subscriptions import UNTIL_RESUMED
 from digestbot.web import fields
 from digestbot.web.limits import PREVIEWS
 from digestbot.web.shown import live_preview
@@ -171,8 +171,7 @@ def _library(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> st
     with uploaded(visit.form.files.get("library", b"")) as path:
         if path is None:
             raise ValueError("Choose a BibTeX or RIS file first.")
-        report = learn_library(desk.storage, subscriber, path, now=visit.now)
-    count = report.new + report.known + report.updated
+        count = accounts.like_library(site.office(desk, visit.now), subscriber, path)
     return f"{count} papers of your library are taken as liked, and will not be sent to you."
 
 
