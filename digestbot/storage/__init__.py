@@ -68,6 +68,18 @@ def open_storage(settings: Settings) -> Iterator[Storage]:
 
 
 @contextmanager
+def open_file(path: Path) -> Iterator[Storage]:
+    """The storage in one SQLite file that exists, as it is: not migrated."""
+    from digestbot.storage.sqlite import SqliteDatabase
+
+    storage = Storage(SqliteDatabase(path))
+    try:
+        yield storage
+    finally:
+        storage.close()
+
+
+@contextmanager
 def rehearse(settings: Settings, *, writing: bool) -> Iterator[Storage]:
     """The storage as it is now, for doing things that never happened: whatever is done in it is undone at the end.
 

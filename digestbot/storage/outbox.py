@@ -30,6 +30,7 @@ from digestbot.model import (
 from digestbot.storage.database import (
     Database,
     Value,
+    from_epoch,
     placeholders,
     take_ids,
     to_epoch,
@@ -362,6 +363,24 @@ class OutboxStore:
                     (to_epoch(now), entry_id),
                 )
             )
+
+    def hold_unfinished(self, reply: str) -> int:
+        """Holds all that has not ended for the operator, whoever had it; returns how many that are."""
+        unfinished = [state for state in EntryState if state not in (*FINAL_STATES, EntryState.HELD)]
+        with self.db.transaction():
+            return self.db.execute(
+                "UPDATE outbox SET state = 'held', owner = NULL, lease_until = NULL, reply = ?"
+                f" WHERE state IN ({placeholders(len(unfinished))})",
+                (reply, *unfinished),
+            )
+
+    def last_recorded_at(self) -> datetime | None:
+        """The newest instant that the ledger speaks of; None: it is empty."""
+        row = self.db.row(
+            "SELECT MAX(at) FROM (SELECT MAX(composed_at) AS at FROM outbox UNION ALL"
+            " SELECT MAX(finished_at) FROM outbox UNION ALL SELECT MAX(at) FROM slots) AS newest"
+        )
+        return None if row is None or row[0] is None else from_epoch(row[0])
 
     # ---- parts ---------------------------------------------------------------------------------------------------
 
