@@ -19,6 +19,9 @@ from digestbot import quoted
 from digestbot.errors import TemplateError
 
 
+_DOCTYPE = "<!DOCTYPE html>\n"  # premailer drops it
+
+
 class Holes:
     """Opaque words for one process. They hold a random part, so that no paper's text can contain one."""
 
@@ -62,7 +65,7 @@ class Form:
 
 def inline_page(html: str) -> str:
     """A whole document with its sheets in style attributes, but for `<style data-premailer="ignore">`."""
-    return _transform(html)
+    return _DOCTYPE + _transform(html).removeprefix(_DOCTYPE)
 
 
 def inline_fragments(fragments: Sequence[str], sheet: str) -> list[str]:
