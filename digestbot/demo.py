@@ -32,8 +32,7 @@ from digestbot.model import (
     SlotRecord,
     Subscriber,
 )
-from digestbot.pipeline import Desk, run_once
-from digestbot.service import open_desk
+from digestbot.pipeline import Desk, open_desk, run_once
 from digestbot.settings import Settings, load_settings
 from digestbot.subscriptions import Office, new_subscriber
 

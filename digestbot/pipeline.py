@@ -9,7 +9,8 @@ them in a rehearsal, where nothing of it ever happened.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from email.utils import parseaddr
@@ -20,7 +21,7 @@ from digestbot.compose import Choice, Nothing, compose
 from digestbot.drops.folder import DropFolder
 from digestbot.errors import SettingsError
 from digestbot.ingest import IngestPass, Progress, ingest_waiting
-from digestbot.links import Links
+from digestbot.links import Links, derive_key
 from digestbot.mailroom import MailRoom
 from digestbot.model import (
     CardLength,
@@ -42,9 +43,9 @@ from digestbot.render import Look, Renderer
 from digestbot.schedule import Verdict
 from digestbot.settings import Settings
 from digestbot.smtp import SmtpSettings
-from digestbot.storage import Storage
+from digestbot.storage import Storage, open_storage
 from digestbot.storage.outbox import QueuedDigest
-from digestbot.subscriptions import ended_slot
+from digestbot.subscriptions import ended_slot, missing_secret
 
 BLOCK = 1000  # subscribers at a time
 DEPTH = 5  # ranked papers kept per paper that a digest shows: what diversity chooses from
@@ -78,6 +79,17 @@ def make_renderer(settings: Settings, links: Links) -> Renderer:
     """Raises TemplateError where a template is wrong."""
     name = parseaddr(settings.from_)[0] or settings.from_address
     return Renderer(templates=settings.templates, links=links, look=Look(name, settings.postal_address))
+
+
+@contextmanager
+def open_desk(settings: Settings) -> Iterator[Desk]:
+    """A desk with its own connection to the storage. Raises SettingsError, StorageError or TemplateError."""
+    keys = [derive_key(key) for key in settings.secret_keys]
+    if not keys:
+        raise missing_secret()
+    links = Links(settings.base_url, keys)
+    with open_storage(settings) as storage:
+        yield Desk(settings, storage, links, make_renderer(settings, links))
 
 
 def check_relay(settings: Settings) -> None:

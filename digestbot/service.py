@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 from digestbot.errors import DigestbotError
-from digestbot.links import Links, derive_key
 from digestbot.model import EntryKind
 from digestbot.pipeline import (
     Desk,
@@ -18,13 +17,11 @@ from digestbot.pipeline import (
     current_model,
     deliver_due,
     ingest_drops,
-    make_renderer,
+    open_desk,
 )
 from digestbot.scheduler import Job, Scheduler
 from digestbot.settings import Settings
-from digestbot.storage import open_storage
 from digestbot.storage.outbox import Notice
-from digestbot.subscriptions import missing_secret
 
 INGEST_EVERY_S = 60
 TICK_EVERY_S = 30
@@ -32,17 +29,6 @@ HOUSEKEEPING_EVERY_S = 3600
 FAILING_RUNS = 3  # in a row, until the operator is told
 
 log = logging.getLogger(__name__)
-
-
-@contextmanager
-def open_desk(settings: Settings) -> Iterator[Desk]:
-    """A desk with its own connection to the storage. Raises SettingsError, StorageError or TemplateError."""
-    keys = [derive_key(key) for key in settings.secret_keys]
-    if not keys:
-        raise missing_secret()
-    links = Links(settings.base_url, keys)
-    with open_storage(settings) as storage:
-        yield Desk(settings, storage, links, make_renderer(settings, links))
 
 
 def serve_forever(settings: Settings, *, stop: threading.Event) -> None:

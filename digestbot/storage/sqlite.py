@@ -14,6 +14,13 @@ from digestbot.errors import StorageError
 from digestbot.storage.database import Row, Value
 
 BUSY_TIMEOUT_S = 60.0
+_MEND = {  # primary result code -> what to do
+    sqlite3.SQLITE_BUSY: "; another process has held it for a minute: stop that one, or try again",
+    sqlite3.SQLITE_FULL: "; free some disk space, nothing is lost",
+    sqlite3.SQLITE_READONLY: "; make file and folder writable for this user",
+    sqlite3.SQLITE_CORRUPT: "; restore a backup: `digestbot restore`",
+    sqlite3.SQLITE_NOTADB: "; it is no SQLite database: move it away, or set DIGESTBOT_DATABASE",
+}
 
 
 class _Undo(Exception):
@@ -34,6 +41,7 @@ class SqliteDatabase:
         self._depth = 0
         self._durable = True
         self._guard: sqlite3.Connection | None = None
+        self._name = "the database in memory" if path is None else str(path)
         target = ":memory:" if path is None else str(path)
         try:
             connection = sqlite3.connect(
@@ -54,21 +62,33 @@ class SqliteDatabase:
             raise StorageError(f"{target}: {error}") from error
 
     def execute(self, sql: str, values: Sequence[Value] = ()) -> int:
-        with self._lock:
+        with self._lock, self._told():
             return int(self._connection.execute(sql, values).rowcount)
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
-        with self._lock:
+        with self._lock, self._told():
             self._connection.executemany(sql, rows)
 
     def rows(self, sql: str, values: Sequence[Value] = ()) -> list[Row]:
-        with self._lock:
+        with self._lock, self._told():
             return self._connection.execute(sql, values).fetchall()
 
     def row(self, sql: str, values: Sequence[Value] = ()) -> Row | None:
-        with self._lock:
+        with self._lock, self._told():
             found: list[Row] = self._connection.execute(sql, values).fetchall()
             return found[0] if found else None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the environment does to the database (locked, disk full, damaged) is said in our words."""
+        try:
+            yield
+        except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise  # a defect of ours
+            raise StorageError(
+                f"{self._name}: {error}{_MEND.get(error.sqlite_errorcode & 0xFF, '')}"
+            ) from error
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
@@ -89,16 +109,16 @@ class SqliteDatabase:
     def _level(self, begin: str) -> Iterator[None]:
         """One level of transactions: the outermost is a real one, those inside are savepoints."""
         name = f"level{self._depth}"
-        self._connection.execute(f"SAVEPOINT {name}" if self._depth else begin)
+        self.execute(f"SAVEPOINT {name}" if self._depth else begin)
         self._depth += 1
         try:
             yield
         except BaseException:
             if self._connection.in_transaction:  # an error such as a full disk may have ended it
-                self._connection.execute(f"ROLLBACK TO {name}" if self._depth > 1 else "ROLLBACK")
+                self.execute(f"ROLLBACK TO {name}" if self._depth > 1 else "ROLLBACK")
             raise
         else:
-            self._connection.execute(f"RELEASE {name}" if self._depth > 1 else "COMMIT")
+            self.execute(f"RELEASE {name}" if self._depth > 1 else "COMMIT")
         finally:
             self._depth -= 1
 

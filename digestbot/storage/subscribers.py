@@ -225,7 +225,8 @@ class SubscriberStore:
                 (email_key(email), reason, to_epoch(at)),
             )
             self._db.execute(
-                "UPDATE subscribers SET status = 'suppressed' WHERE email_key = ?", (email_key(email),)
+                "UPDATE subscribers SET status = 'suppressed', next_due_at = NULL WHERE email_key = ?",
+                (email_key(email),),
             )
         return added > 0
 

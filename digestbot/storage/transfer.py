@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
 from digestbot.model import COUNTS_AS_SENT, CardLength, Digest, DigestPaper, PaperId, SubscriberId
 from digestbot.storage.database import Database, placeholders, take_ids, to_epoch
-from digestbot.storage.packing import pack_papers
+from digestbot.storage.packing import pack_papers, packed_paper_ids
 
 SlotsOf = dict[SubscriberId, dict[date, str]]
 SentTo = dict[SubscriberId, dict[date, list[PaperId]]]
@@ -39,7 +38,7 @@ class TransferStore:
         )
         for subscriber_id, slot, papers in rows:
             assert isinstance(subscriber_id, int)
-            named = [PaperId(row[0]) for row in json.loads(str(papers))["papers"]]
+            named = packed_paper_ids(str(papers))
             found.setdefault(SubscriberId(subscriber_id), {})[date.fromisoformat(str(slot))] = named
         return found
 
