@@ -92,7 +92,8 @@ def live_preview(site: Site, desk: Desk, subscriber: Subscriber, now: datetime) 
     result = choose(desk, candidates, [subscriber], slots)[subscriber.id]
     count = fortnight(candidates, subscriber, votes, now)
     if isinstance(result, Nothing):
-        return LivePreview(count, "", (), 0, _NOTHING.get(result.cause, "There is nothing to send."))
+        cause = Cause.ALL_SENT if count.papers and result.cause is Cause.BELOW_MINIMUM else result.cause
+        return LivePreview(count, "", (), 0, _NOTHING.get(cause, "There is nothing to send."))
     return _preview_of(desk, result, count)
 
 
