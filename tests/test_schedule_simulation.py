@@ -203,8 +203,8 @@ def changed(data: st.DataObject, world: World, action: str, now: datetime, clock
         return replace(schedule, send_at=data.draw(send_times(*clock)))
     if action == "days":
         return replace(schedule, days=data.draw(WEEKDAY_SETS))
-    until = st.integers(-1, 2).map(lambda n: now.date() + n * DAY)
-    return replace(schedule, paused_until=data.draw(st.none() | until | st.just(date.max)))
+    until = st.integers(-1, 2).map(lambda n: (world.next_due_at or now).date() + n * DAY)
+    return replace(schedule, paused_until=data.draw(until | until | until | st.none() | st.just(date.max)))
 
 
 def moment(data: st.DataObject, world: World, now: datetime) -> datetime:
