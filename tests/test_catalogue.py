@@ -15,13 +15,13 @@ from digestbot.titles import author_key, title_key
 from tests.catalogue_world import record
 
 TITLE = "Seven birds on one wire share a song"
-ABSTRACT = "We listened to seven birds for a year, and found that whatever one of them sang the others sang the day after."
+ABSTRACT = "We listened to seven birds for a year, and found that what one of them sang the others sang the day after."
 
 
 @pytest.mark.parametrize(
     ("a", "b", "same"),
     [
-        (record(TITLE), record("SEVEN BIRDS, on one-wire: share a song!"), False),  # another word: onewire
+        (record(TITLE), record("SEVEN BIRDS, on one-wire: share a song!"), True),
         (record(TITLE), record("Seven Birds on One Wire Share a Song."), True),
         (record(TITLE), record("<i>Seven</i> birds on $\\mathbf{one}$ wire share a song"), True),
         (record(TITLE, arxiv_id="2401.00001"), record(TITLE, arxiv_id="2401.00002"), False),
