@@ -140,6 +140,12 @@ class RunReport:
         return [report for report in self.drops.reports if not report.usable and not report.held]
 
     @property
+    def did_something(self) -> bool:
+        digests, delivery = self.digests, self.delivery
+        ended = digests.composed + digests.empty + digests.late + digests.paused
+        return bool(self.drops.reports or ended or (delivery and (delivery.counts or delivery.stopped)))
+
+    @property
     def is_complete(self) -> bool:
         """False: something was left undone, and the exit status says so."""
         rejected = any(report.rejected for report in self.drops.reports)
@@ -318,7 +324,7 @@ def _compose_block(
     records: list[SlotRecord] = []
     to_compose: list[Subscriber] = []
     dues: dict[SubscriberId, schedule.Due] = {}
-    next_due: dict[SubscriberId, datetime | None] = {}
+    next_due: dict[SubscriberId, tuple[datetime | None, datetime | None]] = {}
     for subscriber in subscribers:
         assert subscriber.next_due_at is not None
         settlement = schedule.settle(
@@ -328,7 +334,7 @@ def _compose_block(
             max_lateness=limit,
             recorded=recorded.get(subscriber.id, ()),
         )
-        next_due[subscriber.id] = settlement.next_due_at
+        next_due[subscriber.id] = (subscriber.next_due_at, settlement.next_due_at)
         for due, verdict in settlement.decisions:
             if verdict is Verdict.COMPOSE:
                 to_compose.append(subscriber)
@@ -345,7 +351,7 @@ def _compose_block(
     with desk.storage.transaction():
         queued = [queued_digest(desk, digest, dues[digest.subscriber_id].at) for digest in digests]
         desk.storage.outbox.store_decisions(records, queued)
-        desk.storage.subscribers.set_next_due(next_due)
+        desk.storage.subscribers.advance(next_due)
     _count(counts, records, len(digests))
 
 

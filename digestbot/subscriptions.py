@@ -130,7 +130,11 @@ class Office:
         due = next_digest(subscriber.schedule, subscriber.next_due_at, recorded=taken)
         if due is None:
             raise UsageError(f"{subscriber.email} has no next digest to skip")
-        self.storage.outbox.record_slots([SlotRecord(subscriber.id, due.slot, SlotOutcome.SKIPPED, self.now)])
+        plan, now = subscriber.schedule, self.now
+        after = reschedule(plan, plan, subscriber.next_due_at, now, recorded=taken | {due.slot})
+        with self.storage.transaction():
+            self.storage.outbox.record_slots([SlotRecord(subscriber.id, due.slot, SlotOutcome.SKIPPED, now)])
+            self.storage.subscribers.set_next_due({subscriber.id: after.next_due_at})
         return due.slot
 
     def remove(self, subscriber: Subscriber) -> None:

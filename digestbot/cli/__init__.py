@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "Say why a paper has its score, or why somebody got nothing."),
     "forecast": ("forecast", "Say what is due in the next 48 hours, and who would be late."),
     "bounce": ("bounce", "Read bounce, complaint and unsubscribe mails, and act on our own tags."),
+    "rank": ("rank", "Rank papers of a file for profiles of a file; needs no database."),
     "outbox": ("outbox", "List the mails on their way out; release or drop held ones."),
     "status": ("status", "Count papers, subscribers and mails; show alarms and last runs."),
     "doctor": ("doctor", "Check settings, folders, database, mail server and keys; say what to mend."),

@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 @click.command("run")
 @click.option("--once", is_flag=True, help="One pass, each due mail tried once, then exit.")
 @click.option("--dry-run", is_flag=True, help="Report what a pass would do; changes nothing, sends nothing.")
+@click.option("--web", is_flag=True, help="Serve the pages, too, on 127.0.0.1 port 8025, as `serve` does.")
 @json_option
 @pass_app
-def run_command(app: App, once: bool, dry_run: bool, as_json: bool) -> None:
+def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -> None:
     """Ingest, compose what is due, deliver: as a scheduler, or --once."""
+    from digestbot.alarms import note_run
     from digestbot.pipeline import Bars, check_relay, run_once
 
     if app.pinned_now and not once and not dry_run:
         raise UsageError("--now needs --once: a scheduler runs on real time")
+    if web and (once or dry_run):
+        raise UsageError("--web goes with the scheduler, not with --once or --dry-run")
     if dry_run:
         with app.desk(rehearsal=True, writing=True) as desk:
             report = run_once(desk, app.now(), rehearsal=True)
@@ -37,20 +41,31 @@ def run_command(app: App, once: bool, dry_run: bool, as_json: bool) -> None:
     with app.desk() as desk:
         check_relay(desk.settings)
         if not once:
-            _schedule(app, stop)
+            _schedule(app, stop, web=web)
             return
         with file_bar("reading drops") as reading, count_bar("delivering") as delivering:
             report = run_once(desk, app.now(), stop=stop, bars=Bars(reading, delivering))
+        note_run(desk, report, app.now())
     _tell(report, as_json)
     if not report.is_complete:
         sys.exit(1)
 
 
-def _schedule(app: App, stop: threading.Event) -> None:
+def _schedule(app: App, stop: threading.Event, *, web: bool) -> None:
     from digestbot.service import serve_forever
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    serve_forever(app.settings, stop=stop)
+    if not web:
+        serve_forever(app.settings, stop=stop)
+        return
+    from digestbot.web.server import serve_in_thread
+
+    pages = serve_in_thread(app.settings, "127.0.0.1", 8025)
+    say(f"the pages listen on 127.0.0.1 port 8025; subscribers reach them at {app.settings.base_url}")
+    try:
+        serve_forever(app.settings, stop=stop)
+    finally:
+        pages.stop()
 
 
 def _stop_on_signals() -> threading.Event:

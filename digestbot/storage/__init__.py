@@ -13,6 +13,7 @@ from digestbot.storage.bounces import BounceStore
 from digestbot.storage.browsing import BrowseStore
 from digestbot.storage.database import Database
 from digestbot.storage.drops import DropStore
+from digestbot.storage.limits import LimitStore
 from digestbot.storage.migrations import migrate, schema_version, steps
 from digestbot.storage.models import ModelStore
 from digestbot.storage.operation import OperationStore
@@ -35,6 +36,7 @@ class Storage:
         self.models = ModelStore(db)
         self.slots = SlotStore(db)
         self.outbox = OutboxStore(db)
+        self.limits = LimitStore(db)
         self.bounces = BounceStore(db)
         self.operation = OperationStore(db)
         self.recall = RecallStore(db)

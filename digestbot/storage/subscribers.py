@@ -117,7 +117,14 @@ class SubscriberStore:
     def set_next_due(self, due: Mapping[SubscriberId, datetime | None]) -> None:
         self._db.execute_many(
             "UPDATE subscribers SET next_due_at = ? WHERE id = ?",
-            ((to_epoch(at) if at else None, subscriber_id) for subscriber_id, at in due.items()),
+            ((_epoch(at), subscriber_id) for subscriber_id, at in due.items()),
+        )
+
+    def advance(self, due: Mapping[SubscriberId, tuple[datetime | None, datetime | None]]) -> None:
+        """Sets next_due_at from (as it was read) to (new); whoever changed their schedule meanwhile keeps that change."""
+        self._db.execute_many(
+            "UPDATE subscribers SET next_due_at = ? WHERE id = ? AND next_due_at = ?",
+            ((_epoch(new), subscriber_id, _epoch(old)) for subscriber_id, (old, new) in due.items()),
         )
 
     def set_status(self, subscriber_id: SubscriberId, status: Status) -> bool:
@@ -254,6 +261,10 @@ class SubscriberStore:
                 f"SELECT {SUBSCRIBER_COLUMNS} FROM subscribers WHERE {column} IN ({placeholders(len(block))})"
             )
             yield from map(read_subscriber, self._db.rows(sql, block))
+
+
+def _epoch(at: datetime | None) -> int | None:
+    return None if at is None else to_epoch(at)
 
 
 def _blocks(values: Sequence[Value]) -> Iterator[Sequence[Value]]:

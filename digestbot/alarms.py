@@ -1,0 +1,54 @@
+"""What the operator is told of, by mail and in `status`: once per kind, until it is over."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from digestbot.model import EntryKind
+from digestbot.pipeline import Desk, RunReport
+from digestbot.storage.outbox import Notice
+
+STOPPED, SILENCE, FAILING = "delivery stopped", "silence", "failing runs"
+
+log = logging.getLogger(__name__)
+
+
+def tell_operator(desk: Desk, kind: str, detail: str, now: datetime) -> None:
+    """Raises an alarm, and mails the operator if it is new."""
+    with desk.storage.transaction():
+        if not desk.storage.operation.raise_alarm(kind, detail, now=now):
+            return
+        log.warning("alarm: %s: %s", kind, detail)
+        if desk.settings.operator:
+            left = desk.links.notice_message_id(EntryKind.OPERATOR, None, now)
+            tag = "".join(character for character in kind if character.isalnum())[:20]
+            payload = {"to": desk.settings.operator, "headline": kind, "text": detail}
+            message_id = f"<{tag}.{left}@{desk.mail_domain}>"
+            desk.storage.outbox.queue(Notice(EntryKind.OPERATOR, message_id, now, payload))
+
+
+def note_run(desk: Desk, report: RunReport, finished_at: datetime) -> None:
+    """Keeps a run's report, and tells of what a person must look at: held drops, delivery that stopped."""
+    operation = desk.storage.operation
+    for drop in report.drops.reports:
+        if drop.held:
+            tell_operator(desk, f"drop held: {drop.path}", drop.held, report.now)
+    delivery = report.delivery
+    if delivery is not None and delivery.stopped:
+        tell_operator(desk, STOPPED, str(delivery.stopped), report.now)
+    elif delivery is not None and delivery.counts:
+        operation.clear_alarm(STOPPED)
+    if report.did_something:
+        operation.record_run(started_at=report.now, finished_at=finished_at, report=report.to_json())
+
+
+def listen_for_sources(desk: Desk, now: datetime) -> None:
+    """Tells when no new paper came for DIGESTBOT_EXPECT_DROP_HOURS; a state without any paper is still being set up."""
+    newest, hours = desk.storage.papers.newest(), desk.settings.expect_drop_hours
+    if newest is None or not hours:
+        return
+    if now - newest > timedelta(hours=hours):
+        tell_operator(desk, SILENCE, f"no new paper since {newest:%Y-%m-%d %H:%M} UTC", now)
+    else:
+        desk.storage.operation.clear_alarm(SILENCE)
