@@ -1,0 +1,31 @@
+"""`doctor`: looks at everything a run needs, and says what to mend.
+
+It asks nobody but the mail server of the settings, and writes nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from digestbot.doctor import house, relay, sender
+from digestbot.doctor.finding import Finding, Level
+from digestbot.doctor.sender import DnsRecord, dns_records
+from digestbot.settings import Settings
+
+__all__ = ["DnsRecord", "Finding", "Level", "dns_records", "examine"]
+
+
+def examine(settings: Settings, now: datetime) -> list[Finding]:
+    """All findings, in the order in which to mend them."""
+    return [
+        *house.check_secret(settings),
+        *house.check_folders(settings),
+        *house.check_database(settings, now),
+        *house.check_clock(settings, now),
+        *house.check_templates(settings, now),
+        *house.check_ranker(settings),
+        *sender.check_links(settings),
+        *sender.check_addresses(settings),
+        *sender.check_dkim(settings),
+        *relay.check_relay(settings),
+    ]
