@@ -18,8 +18,12 @@ import premailer
 from digestbot import quoted
 from digestbot.errors import TemplateError
 
-
 _DOCTYPE = "<!DOCTYPE html>\n"  # premailer drops it
+
+
+_RULE = re.compile(r"[^{}]+\{[^{}]*\}")
+_CLASS = re.compile(r"\.([\w-]+)")
+_CLASSES = re.compile(r'class="([^"]*)"')
 
 
 class Holes:
@@ -72,8 +76,16 @@ def inline_fragments(fragments: Sequence[str], sheet: str) -> list[str]:
     """Several fragments of block elements, styled by one sheet as if they stood in a page of their own."""
     mark = f"<!--{secrets.token_hex(8)}-->"
     body = mark.join(["", *fragments, ""])
-    page = _transform(f"<html><head><style>{sheet}</style></head><body>{body}</body></html>")
+    page = _transform(f"<html><head><style>{_used(sheet, body)}</style></head><body>{body}</body></html>")
     return [part.strip() + "\n" for part in page.split(mark)[1:-1]]
+
+
+def _used(sheet: str, body: str) -> str:
+    """The sheet without the rules for classes that the body has not: premailer searches it once for each rule."""
+    classes = {name for names in _CLASSES.findall(body) for name in names.split()}
+    return "".join(
+        rule for rule in _RULE.findall(sheet) if set(_CLASS.findall(rule.partition("{")[0])) <= classes
+    )
 
 
 def _transform(html: str) -> str:

@@ -12,12 +12,15 @@ import re
 
 _ENCODED = re.compile(rb"[^ \t\n!-<>-~]|[ \t](?=\n)")
 _CHUNK = re.compile(rb"[^\n]{1,73}(?<!=)(?<!=[0-9A-F])|\n")  # leaves room for "=" and for _CHANGED
+_PLAIN = re.compile(r"(?!\.|From )[ !-<>-~]+")  # what stands for itself
 _CHANGED = (b".", b"From ")  # line starts that mboxes and careless relays change
 _SOFT_BREAK = b"=\r\n"
 
 
 def encode(text: str) -> bytes:
     """One piece. Newlines become CRLF; a text that ends in none ends in a soft break; '' is b''."""
+    if len(text) < 74 and _PLAIN.fullmatch(text):
+        return text.encode() + _SOFT_BREAK
     data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
     data = _ENCODED.sub(lambda match: b"=%02X" % match[0][0], data)
     lines: list[bytes] = []
@@ -29,21 +32,6 @@ def encode(text: str) -> bytes:
         else:
             lines.append((_hide_start(chunk) if chunk.startswith(_CHANGED) else chunk) + _SOFT_BREAK)
     return b"".join(lines)
-
-
-def encode_value(text: str) -> bytes:
-    """The same as `encode`, fast for what is mostly put between pieces: a URL or word that fits a line as it is."""
-    if len(text) < 74 and text.isalnum() and text.isascii():
-        return text.encode() + _SOFT_BREAK
-    if (
-        len(text) < 74
-        and text.startswith("http")
-        and text.isascii()
-        and text.isprintable()
-        and "=" not in text
-    ):
-        return text.encode() + _SOFT_BREAK
-    return encode(text)
 
 
 def decode(data: bytes) -> str:

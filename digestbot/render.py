@@ -10,6 +10,7 @@ import html
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from digestbot.excerpts import sentences
 from digestbot.forms import Form, Holes, inline_fragments, inline_page
 from digestbot.links import Links
 from digestbot.model import CardLength, Digest, DigestPaper, Opinion, Paper, PaperId, Reason, Subscriber
-from digestbot.quoted import decode, encode, encode_value
+from digestbot.quoted import decode, encode
 from digestbot.stylesheet import resolve
 from digestbot.templating import Templates
 
@@ -132,24 +133,17 @@ class Renderer:
         page = self._page_values(digest, subscriber)
         text, body = self._fill_cards(digest, sections, cards)
         if digest.more:
-            values = {"count": encode_value(str(digest.more)), "web_url": page["web_url"]}
+            values = {"count": encode(str(digest.more)), "web_url": page["web_url"]}
             text.append(self._more.text.fill(values))
             body.append(self._more.html.fill(values))
-        about = wording.summary([(name, len(members)) for name, members in sections.items()])
+        about = _about(tuple((name, len(members)) for name, members in sections.items()))
         shown = {"subject": subject, "preheader": _preheader(digest, cards), "email": subscriber.email}
-        return RenderedMail(
-            subject,
-            self._page.text.fill(
-                page
-                | {name: encode(value) for name, value in shown.items()}
-                | {"summary": encode(wording.wrap(about)), "papers": b"".join(text)}
-            ),
-            self._page.html.fill(
-                page
-                | {name: encode(html.escape(value)) for name, value in shown.items()}
-                | {"summary": encode(html.escape(about)), "papers": b"".join(body)}
-            ),
-        )
+        page["summary"], page["papers"] = about[0], b"".join(text)
+        page |= {name: encode(value) for name, value in shown.items()}
+        finished = self._page.text.fill(page)
+        page["summary"], page["papers"] = about[1], b"".join(body)
+        page |= {name: encode(html.escape(value)) for name, value in shown.items()}
+        return RenderedMail(subject, finished, self._page.html.fill(page))
 
     def subject(self, digest: Digest, cards: Mapping[PaperId, Card]) -> str:
         """The strongest paper, how many more, and the day: under 70 characters, never the same twice."""
@@ -248,12 +242,12 @@ class Renderer:
         links, who = self._links, subscriber.id
         preferences = links.preferences(who)
         return {
-            "day": _encode_long_date(digest),
-            "web_url": encode_value(links.digest(who, digest.slot)),
-            "bibtex_url": encode_value(links.bibtex(who, digest.slot)),
-            "preferences_url": encode_value(preferences),
-            "pause_url": encode_value(preferences + "#pause"),
-            "unsubscribe_url": encode_value(links.unsubscribe(who)),
+            "day": _day(digest.slot),
+            "web_url": encode(links.digest(who, digest.slot)),
+            "bibtex_url": encode(links.bibtex(who, digest.slot)),
+            "preferences_url": encode(preferences),
+            "pause_url": encode(preferences + "#pause"),
+            "unsubscribe_url": encode(links.unsubscribe(who)),
         }
 
     def _make_heading(self, topic: str) -> tuple[bytes, bytes]:
@@ -273,25 +267,21 @@ class Renderer:
             for chosen in members:
                 number += 1
                 card = cards[chosen.paper_id]
-                values = self._card_values(digest, chosen)
-                text.append(card.text[chosen.length].fill(values | _text_values(number, chosen)))
-                body.append(card.html[chosen.length].fill(values | _html_values(chosen)))
+                values = self._feedback_urls(digest, chosen)
+                why_text, why_html, marks = _why(chosen.reasons, chosen.score)
+                values |= marks
+                values["number"], values["why"] = _number(number), why_text
+                text.append(card.text[chosen.length].fill(values))
+                values["why"] = why_html
+                body.append(card.html[chosen.length].fill(values))
         return text, body
 
-    def _card_values(self, digest: Digest, chosen: DigestPaper) -> dict[str, bytes]:
+    def _feedback_urls(self, digest: Digest, chosen: DigestPaper) -> dict[str, bytes]:
         feedback: Callable[..., str] = self._links.feedback
         return {
-            name: encode_value(feedback(digest.subscriber_id, digest.slot, chosen.paper_id, opinion))
+            name: encode(feedback(digest.subscriber_id, digest.slot, chosen.paper_id, opinion))
             for name, opinion in _OPINIONS
         }
-
-
-def _text_values(number: int, chosen: DigestPaper) -> dict[str, bytes]:
-    return {"number": _number(number), **_encoded_reasons(chosen.reasons, chosen.score)[0]}
-
-
-def _html_values(chosen: DigestPaper) -> dict[str, bytes]:
-    return _encoded_reasons(chosen.reasons, chosen.score)[1]
 
 
 @lru_cache(1000)
@@ -300,17 +290,23 @@ def _number(number: int) -> bytes:
 
 
 @lru_cache(20_000)
-def _encoded_reasons(reasons: tuple[Reason, ...], score: float) -> tuple[dict[str, bytes], dict[str, bytes]]:
+def _why(reasons: tuple[Reason, ...], score: float) -> tuple[bytes, bytes, dict[str, bytes]]:
+    """Why a paper was chosen, as text and as HTML, and its score's marks."""
     why = wording.why(reasons)
     marks = {"dots": encode(wording.dots(score)), "percent": encode(wording.percent(score))}
-    return (
-        {"why": encode(wording.wrap(f"Why: {why}", indent=4).lstrip()), **marks},
-        {"why": encode(html.escape(why)), **marks},
-    )
+    return encode(wording.wrap(f"Why: {why}", indent=4).lstrip()), encode(html.escape(why)), marks
 
 
-def _encode_long_date(digest: Digest) -> bytes:
-    return encode(wording.long_date(digest.slot))
+@lru_cache(5_000)
+def _about(counts: tuple[tuple[str, int], ...]) -> tuple[bytes, bytes]:
+    """What today is about, as text and as HTML."""
+    about = wording.summary(counts)
+    return encode(wording.wrap(about)), encode(html.escape(about))
+
+
+@lru_cache(100)
+def _day(slot: date) -> bytes:
+    return encode(wording.long_date(slot))
 
 
 def _preheader(digest: Digest, cards: Mapping[PaperId, Card]) -> str:

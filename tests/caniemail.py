@@ -47,7 +47,7 @@ def features(page: str, folder: Path) -> set[str]:
     page = re.sub(r"<!--.*?-->", "", page, flags=re.DOTALL)
     sheets = "".join(re.findall(r"<style[^>]*>(.*?)</style>", page, re.DOTALL))
     tags = " ".join(re.findall(r"<[^/!][^>]*>", page))
-    inline = re.findall(r'style="([^"]*)"', tags)
+    inline = [double or single for double, single in re.findall(r"""style=(?:"([^"]*)"|'([^']*)')""", tags)]
     declarations = [
         *re.findall(r"[{;]\s*([a-z-]+)\s*:", sheets),
         *re.findall(r"([a-z-]+)\s*:", ";".join(inline)),
