@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import date
+from functools import lru_cache
 
 from digestbot.model import DigestPaper, PaperRecord, Reason, ReasonKind
 
@@ -138,7 +139,12 @@ def section_name(paper: DigestPaper) -> str:
         return TRENDING
     if paper.topic is None:
         return LIKED
-    return clip(clean(paper.topic), size=TOPIC_BYTES) or "Your topics"
+    return _topic_heading(paper.topic)
+
+
+@lru_cache(10_000)
+def _topic_heading(topic: str) -> str:
+    return clip(clean(topic), size=TOPIC_BYTES) or "Your topics"
 
 
 def sections(papers: Iterable[DigestPaper]) -> dict[str, list[DigestPaper]]:
