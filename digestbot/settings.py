@@ -86,12 +86,19 @@ def load_settings(folder: Path | None = None, environ: Mapping[str, str] | None 
     Raises SettingsError that names every wrong one.
     """
     path = (folder or Path.cwd()) / ".env"
-    from_file = read_env_file(path)
-    unknown = [_unknown(path, name) for name in from_file if name.removeprefix(PREFIX) not in _PARSERS]
+    unknown = [
+        _unknown(path, name) for name in read_env_file(path) if name.removeprefix(PREFIX) not in _PARSERS
+    ]
     if unknown:
         raise SettingsError(unknown)
+    return parse_settings(current_values(folder, environ))
+
+
+def current_values(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables as they are set, by name, unchecked: the process environment's over those of `.env`."""
     environ = os.environ if environ is None else environ
-    return parse_settings({**from_file, **{k: v for k, v in environ.items() if k.startswith(PREFIX)}})
+    ours = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+    return {**read_env_file((folder or Path.cwd()) / ".env"), **ours}
 
 
 def read_env_file(path: Path) -> dict[str, str]:

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "subscribers": ("subscribers", "Add, change, list, import and export subscribers."),
     "suppressions": ("suppressions", "Show and edit the list of addresses never to be mailed."),
     "preview": ("preview", "Show the digest that somebody would get now; changes nothing."),
+    "plan": ("plan", "Compare everybody's next digest with that under other settings or templates."),
     "run": ("run", "Ingest, compose what is due, deliver: once, or for ever as a scheduler."),
     "serve": ("serve", "Serve the web pages; mails are only queued."),
     "explain": ("explain", "Say why a paper has its score, or why somebody got nothing."),
