@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -21,6 +21,7 @@ from digestbot.web.visit import Visit, text_reply
 from digestbot.wording import long_date, short_date
 
 PER_PAGE = 50
+KEPT_S = 300
 FOUND = 200  # papers that a search looks at
 IN_FEED = 50
 LONGEST_QUERY = 200
@@ -53,6 +54,21 @@ class Period:
         return f"/month/{self.first:%Y-%m}"
 
 
+def kept(room: Callable[[Site, Visit], Response]) -> Callable[[Site, Visit], Response]:
+    """The room, whose answer is made anew after each drop and every few minutes only. A search is always new."""
+
+    def answer(site: Site, visit: Visit) -> Response:
+        if visit.query.get("q"):
+            return room(site, visit)
+        with site.reading() as desk:
+            mark = desk.storage.browsing.mark()
+        asked = (*visit.params.values(), visit.query.get("sort"), visit.query.get("page"))
+        minutes = int(visit.now.timestamp()) // KEPT_S
+        return site.kept((room.__name__, asked, mark, minutes), lambda: room(site, visit))
+
+    return answer
+
+
 def day_of(day: date) -> Period:
     return Period("day", day, day + timedelta(days=1))
 
@@ -70,6 +86,7 @@ def month_of(day: date) -> Period:
 PERIODS = {"day": day_of, "week": week_of, "month": month_of}
 
 
+@kept
 def home(site: Site, visit: Visit) -> Response:
     """Today's papers, or those of the last day that has any; with `q`, what a search finds."""
     query = visit.query.get("q", "").replace("\x00", "").strip()[:LONGEST_QUERY]
@@ -80,18 +97,22 @@ def home(site: Site, visit: Visit) -> Response:
         return _period_page(site, desk, visit, day_of(last or visit.now.date()))
 
 
+@kept
 def day(site: Site, visit: Visit) -> Response:
     return _period(site, visit, day_of(_date(visit.params["day"], r"\d{4}-\d\d-\d\d", "%Y-%m-%d")))
 
 
+@kept
 def week(site: Site, visit: Visit) -> Response:
     return _period(site, visit, week_of(_date(visit.params["week"] + "-1", r"\d{4}-W\d\d-1", "%G-W%V-%u")))
 
 
+@kept
 def month(site: Site, visit: Visit) -> Response:
     return _period(site, visit, month_of(_date(visit.params["month"], r"\d{4}-\d\d", "%Y-%m")))
 
 
+@kept
 def paper(site: Site, visit: Visit) -> Response:
     with site.reading() as desk:
         found = _find_paper(desk, visit.params["id"])
@@ -126,6 +147,7 @@ def paper_ris(site: Site, visit: Visit) -> Response:
     return text_reply(text, "application/x-research-info-systems", filename=f"paper-{found.id}.ris")
 
 
+@kept
 def feed(site: Site, visit: Visit) -> Response:
     with site.reading() as desk:
         papers = desk.storage.browsing.newest(IN_FEED)

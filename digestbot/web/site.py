@@ -6,7 +6,8 @@ import hashlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from email.utils import parseaddr
@@ -27,6 +28,7 @@ from digestbot.web.shelf import Shelf
 from digestbot.wording import direction, long_date, short_date
 
 CONNECTIONS = 16  # to the database at once, at most
+PAGES_KEPT = 300  # about 60 KB each
 BUSY_S = 30.0  # until a visitor who waits for one of them is sent away
 _STATIC = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
@@ -48,6 +50,8 @@ class Site:
             settings.templates,
             filters={"short_date": short_date, "long_date": long_date, "direction": direction},
         )
+        self._pages: OrderedDict[Hashable, Response] = OrderedDict()
+        self._keeping = threading.Lock()
         self._closing = ExitStack()
         self._idle: queue.LifoQueue[Storage] = queue.LifoQueue()
         self._left = CONNECTIONS
@@ -102,6 +106,20 @@ class Site:
     def _open(self) -> Storage:
         self._left -= 1
         return self._closing.enter_context(open_storage(self.settings))
+
+    def kept(self, key: Hashable, make: Callable[[], Response]) -> Response:
+        """A public page, made once for each key; the least used are forgotten."""
+        with self._keeping:
+            found = self._pages.get(key)
+            if found is not None:
+                self._pages.move_to_end(key)
+                return found
+        made = make()
+        with self._keeping:
+            self._pages[key] = made
+            while len(self._pages) > PAGES_KEPT:
+                self._pages.popitem(last=False)
+        return made
 
     # ---- replies ------------------------------------------------------------------------------------------------
 
