@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Show the main job end to end in a fresh folder."),
     "init": ("setup", "Write .env with a fresh secret and create the state folder."),
     "ingest": ("ingest", "Read drops of new papers into the catalogue."),
+    "fetch": ("fetch", "Write a drop from arXiv or Hugging Face."),
     "drops": ("drops", "List drops; hold, release or withdraw one."),
     "papers": ("papers", "List the papers of the catalogue."),
     "subscribers": ("subscribers", "Add, change, list, import and export subscribers."),
