@@ -59,9 +59,8 @@ def rank_batch(
     ranker = Ranker(prepared)
     for start in range(0, len(profiles), _BLOCK):
         block = [_profile(profile) for profile in profiles[start : start + _BLOCK]]
-        ranker.prepare(block)
-        for profile in block:
-            yield _order(prepared, ranker.weigh(profile, frozenset(), _ONE_TIME))
+        for evidence in ranker.weigh(block, [frozenset()] * len(block), _ONE_TIME):
+            yield _order(prepared, evidence)
 
 
 def _profile(profile: BatchProfile) -> TopicProfile:
@@ -71,8 +70,7 @@ def _profile(profile: BatchProfile) -> TopicProfile:
 
 
 def _order(prepared: Index, evidence: Evidence) -> BatchRanking:
-    ids = np.array([paper.id for paper in prepared.papers[: prepared.size]])
-    order = np.lexsort((ids, -np.round(evidence.relevance, 9), -evidence.scores))
+    order = np.lexsort((prepared.ids, -np.round(evidence.relevance, 9), -evidence.scores))
     out = evidence.barred | evidence.excluded
     kept = [row for row in order.tolist() if row not in out]
-    return BatchRanking(tuple(PaperId(int(ids[row])) for row in kept), tuple(evidence.scores[kept].tolist()))
+    return BatchRanking(tuple(prepared.papers[row].id for row in kept), tuple(evidence.scores[kept].tolist()))

@@ -16,6 +16,7 @@ from digestbot.ranking.statistics import (
     Embeddings,
     Floats,
     Model,
+    Rows,
     around_mean,
     counts,
     raw_vectors,
@@ -34,6 +35,7 @@ class Index:
     papers: tuple[Paper, ...]
     row_of: Mapping[PaperId, int]  # of candidates and voted papers alike
     size: int  # candidates
+    ids: Rows  # of the candidates
     vectors: Floats  # candidates and voted papers x dimensions, around the catalogue's mean
     postings: Mapping[str, Positions]
     lengths: Floats  # of candidates, in average papers
@@ -126,6 +128,7 @@ def index(
         papers=tuple(known),
         row_of={paper.id: row for row, paper in enumerate(known)},
         size=len(candidates),
+        ids=np.array([paper.id for paper in candidates], dtype=np.int64),
         vectors=around_mean(model, raw),
         embedder=embedder,
         postings=_postings(texts[: len(candidates)]),

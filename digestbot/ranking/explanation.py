@@ -7,7 +7,7 @@ from datetime import datetime
 
 from digestbot.model import PaperId, Scored, TopicProfile
 from digestbot.ranking.candidates import Index
-from digestbot.ranking.scoring import Ranker, _scored
+from digestbot.ranking.scoring import Ranker, describe
 from digestbot.ranking.topics import MEANING
 
 
@@ -33,7 +33,7 @@ def explain(index: Index, profile: TopicProfile, paper_id: PaperId, now: datetim
     row = index.row_of[paper_id]
     if row >= index.size:
         raise KeyError(paper_id)
-    evidence = Ranker(index).weigh(profile, frozenset(), now)
+    evidence = Ranker(index).weigh([profile], [frozenset()], now)[0]
     parts = []
     for topic, said in evidence.topics:
         if row in said.authors:
@@ -58,4 +58,6 @@ def explain(index: Index, profile: TopicProfile, paper_id: PaperId, now: datetim
     if row in evidence.barred:
         parts.append(Part("voted on", "papers voted on are not sent", 0.0))
     score = float(evidence.scores[row])
-    return Explanation(paper_id, score, tuple(parts), _scored(index, evidence, row) if score > 0 else None)
+    return Explanation(
+        paper_id, score, tuple(parts), next(describe(index, evidence, [row], [score])) if score > 0 else None
+    )

@@ -7,21 +7,30 @@ catalogue's statistics enters a score, so it means the same on a slow day and on
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
-from digestbot.model import PaperId, Reason, ReasonKind, Scored, Topic, TopicProfile, Vote
+from digestbot.model import PaperId, Reason, ReasonKind, Scored, Topic, TopicProfile
 from digestbot.ranking.candidates import Index
 from digestbot.ranking.statistics import Floats
-from digestbot.ranking.topics import CLEAR, MEANING, WHOLE, TopicEvidence, gather_evidence, whole_meaning
+from digestbot.ranking.topics import (
+    CLEAR,
+    LARGE,
+    MEANING,
+    WHOLE,
+    TopicEvidence,
+    gather_evidence,
+    whole_meaning,
+)
 from digestbot.ranking.votes import VoteEvidence, VoteLearner, latest_opinions
 
 AUTHOR_FLOOR = 0.95  # a followed author's papers score at least this, all others less
 KEPT = 0.1  # what dislikes leave at least of the evidence of terms
+STRIP = 64  # profiles added up at once, so that the arrays stay in the processor's cache
 DECIMALS = 6  # of a score: rounding in the last digits never turns an order
 
 
@@ -43,99 +52,131 @@ class Ranking:
         return sum(score > minimum for score in self.scores)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """All that speaks for and against the candidates, for one subscriber. Arrays have one value per candidate."""
 
-    topics: tuple[tuple[Topic, TopicEvidence], ...]  # of weight above 0
-    meaning: Floats  # of all topics together, in standard deviations
+    topics: Sequence[tuple[Topic, TopicEvidence]]  # of weight above 0
     votes: VoteEvidence | None
-    barred: frozenset[int]  # sent before, or voted on
-    excluded: frozenset[int]  # by an excluded term
+    barred: AbstractSet[int]  # sent before, or voted on
+    excluded: AbstractSet[int]  # by an excluded term
+    terms: Floats  # in nats, of all topics together
+    meaning: Floats  # of all topics together, in standard deviations
     relevance: Floats  # in nats, also of papers without evidence
     scores: Floats  # 0 where there is no evidence, or the paper is barred or excluded
 
 
 class Ranker:
-    """Remembers, for one index, what equal topics of different subscribers say."""
+    """Weighs blocks of profiles against one index."""
 
     def __init__(self, index: Index) -> None:
         self.index = index
         self._learner: VoteLearner | None = None
-        self._topics: dict[Topic, TopicEvidence] = {}
 
-    def prepare(self, profiles: Iterable[TopicProfile]) -> None:
-        """Weighs the topics and votes of a block at once."""
-        block = list(profiles)
-        new = {topic for profile in block for topic in profile.topics if topic not in self._topics}
-        self._topics.update(gather_evidence(self.index, sorted(new, key=repr)))
-        voted = {vote.paper_id for profile in block for vote in profile.votes}
-        if voted:
-            self._learner = self._learner or VoteLearner(self.index)
-            self._learner.prepare(voted)
+    def weigh(
+        self, profiles: Sequence[TopicProfile], sent: Sequence[AbstractSet[PaperId]], now: datetime
+    ) -> list[Evidence]:
+        """Everything each profile says of every candidate."""
+        said = gather_evidence(self.index, (topic for profile in profiles for topic in profile.topics))
+        speaking = [
+            [(topic, said[topic]) for topic in profile.topics if topic.weight > 0] for profile in profiles
+        ]
+        votes = self._learn(profiles, now)
+        terms, meaning = self._sum(speaking)
+        relevance, scores = self._add_up(speaking, terms, meaning, votes)
+        found = []
+        for at, profile in enumerate(profiles):
+            barred, excluded = self._out(profile, sent[at])
+            scores[at, [*barred, *excluded]] = 0.0
+            parts = terms[at], meaning[at], relevance[at], scores[at]
+            found.append(Evidence(speaking[at], votes[at], barred, excluded, *parts))
+        return found
 
-    def weigh(self, profile: TopicProfile, sent: AbstractSet[PaperId], now: datetime) -> Evidence:
-        """Everything the profile says of every candidate."""
-        if any(topic not in self._topics for topic in profile.topics):
-            self.prepare([profile])
-        index = self.index
-        topics = tuple((topic, self._topics[topic]) for topic in profile.topics if topic.weight > 0)
-        opinions = latest_opinions(profile.votes) if profile.votes else {}
-        votes = self._learn(opinions, now) if opinions else None
-        barred = {index.row_of[paper] for paper in (*sent, *opinions) if paper in index.row_of}
-        barred = {row for row in barred if row < index.size}
-        excluded = {
-            row for topic in profile.topics for term in topic.exclude for row in index.matches(term)
-        } - barred
-        meaning = self._meaning(topics)
-        relevance, scores = _add_up(index.size, topics, meaning, votes)
-        scores[[*barred, *excluded]] = 0.0
-        return Evidence(topics, meaning, votes, frozenset(barred), frozenset(excluded), relevance, scores)
+    def _learn(self, profiles: Sequence[TopicProfile], now: datetime) -> list[VoteEvidence | None]:
+        opinions = [latest_opinions(profile.votes) if profile.votes else {} for profile in profiles]
+        voted = {paper for opinion in opinions for paper in opinion}
+        if not voted:
+            return [None] * len(profiles)
+        self._learner = self._learner or VoteLearner(self.index)
+        self._learner.prepare(voted)
+        return [self._learner.learn(opinion, now) if opinion else None for opinion in opinions]
 
-    def _learn(self, opinions: Mapping[PaperId, Vote], now: datetime) -> VoteEvidence | None:
-        if self._learner is None:
-            self._learner = VoteLearner(self.index)
-        return self._learner.learn(opinions, now)
+    def _out(self, profile: TopicProfile, sent: AbstractSet[PaperId]) -> tuple[set[int], set[int]]:
+        """Rows sent before or voted on, and rows that an excluded term bars."""
+        row_of, size = self.index.row_of, self.index.size
+        papers = {*sent, *(vote.paper_id for vote in profile.votes)}
+        barred = {row for paper in papers if (row := row_of.get(paper, size)) < size}
+        terms = [term for topic in profile.topics for term in topic.exclude]
+        return barred, {row for term in terms for row in self.index.matches(term)} - barred
+
+    def _sum(self, speaking: Sequence[Sequence[tuple[Topic, TopicEvidence]]]) -> tuple[Floats, Floats]:
+        """Profiles x candidates: evidence of terms, and meaning in standard deviations, of all topics together."""
+        terms = np.zeros((len(speaking), self.index.size))
+        meaning = np.zeros_like(terms)
+        for at, topics in enumerate(speaking):
+            for topic, said in topics:
+                if said.terms:
+                    terms[at, said.term_rows] += topic.weight * said.term_values
+            if topics and self.index.model.papers >= LARGE:
+                meaning[at] = self._meaning(topics)
+        return terms, meaning
 
     def _meaning(self, topics: Sequence[tuple[Topic, TopicEvidence]]) -> Floats:
-        """Of all topics together: their sum by weight, and their words read as one text."""
-        if not topics:
-            return np.zeros(self.index.size)
-        total = sum((topic.weight * said.meaning for topic, said in topics), np.zeros(self.index.size))
-        total = total / math.sqrt(sum(topic.weight**2 for topic, _ in topics))
+        """The sum of the topics' meanings by weight, and their words read as one text; again of spread 1."""
+        if len(topics) == 1:
+            return topics[0][1].meaning
+        norm = math.sqrt(sum(topic.weight**2 for topic, _ in topics))
+        total = sum(
+            ((topic.weight / norm) * said.meaning for topic, said in topics), np.zeros(self.index.size)
+        )
         whole = whole_meaning(self.index, [topic for topic, _ in topics])
         if whole is None:
             return total
         share = WHOLE * math.sqrt(len(topics))
         return (total + share * whole) / math.sqrt(1.0 + share**2)
 
+    def _add_up(
+        self,
+        speaking: Sequence[Sequence[tuple[Topic, TopicEvidence]]],
+        terms: Floats,
+        meaning: Floats,
+        votes: Sequence[VoteEvidence | None],
+    ) -> tuple[Floats, Floats]:
+        """Relevance and scores. What speaks without a term begins to count above its threshold only."""
+        relevance = terms + MEANING * meaning
+        several = np.array([len(topics) > 1 and any(said.known for _, said in topics) for topics in speaking])
+        loudest = np.where((meaning >= CLEAR) & several[:, None], meaning, 0.0)
+        threshold = np.full_like(terms, np.inf)
+        written: list[tuple[int, int]] = []
+        for at, topics in enumerate(speaking):
+            for _, said in topics:
+                if len(said.clear):
+                    loudest[at, said.clear] = np.maximum(loudest[at, said.clear], said.meaning[said.clear])
+                if said.authors:
+                    written += ((at, row) for row in said.authors)
+        threshold[loudest > 0] = MEANING * CLEAR / 2
+        for at, voted in enumerate(votes):
+            if voted is not None:
+                relevance[at] += voted.relevance
+                begins = np.where(voted.evidence > 0, voted.threshold, np.inf)
+                threshold[at] = np.minimum(threshold[at], begins)
+        return relevance, _scores(relevance, threshold, terms, loudest, written)
 
-def _add_up(
-    size: int, topics: Sequence[tuple[Topic, TopicEvidence]], meaning: Floats, votes: VoteEvidence | None
-) -> tuple[Floats, Floats]:
-    """Relevance and scores from all parts. What speaks without a term begins to count above its threshold only."""
-    terms, loudest = np.zeros(size), np.zeros(size)
-    written: list[int] = []
-    for topic, said in topics:
-        rows = list(said.terms)
-        terms[rows] += topic.weight * np.fromiter(said.terms.values(), float, len(rows))
-        rows = list(said.clear)
-        loudest[rows] = np.maximum(loudest[rows], said.meaning[rows])
-        written += said.authors
-    if len(topics) > 1 and any(said.known for _, said in topics):
-        loudest = np.maximum(loudest, np.where(meaning >= CLEAR, meaning, 0.0))
-    relevance = terms + MEANING * meaning
-    threshold = np.where(loudest > 0, MEANING * CLEAR / 2, np.inf)
-    if votes is not None:
-        relevance += votes.relevance
-        threshold = np.where(votes.evidence > 0, np.minimum(threshold, votes.threshold), threshold)
-    least = KEPT * np.where(loudest > 0, np.maximum(terms, MEANING * loudest), terms)
-    evidence = np.maximum(relevance - np.where(terms > 0, 0.0, threshold), least)
-    scores = AUTHOR_FLOOR * (1.0 - np.exp(-evidence))
-    scores[written] = AUTHOR_FLOOR + (1.0 - AUTHOR_FLOOR) * (
-        1.0 - np.exp(-np.maximum(relevance[written], 0.0))
-    )
-    return relevance, np.round(scores, DECIMALS)
+
+def _scores(
+    relevance: Floats, threshold: Floats, terms: Floats, loudest: Floats, written: Sequence[tuple[int, int]]
+) -> Floats:
+    """`written`: where a followed author's papers stand."""
+    least = KEPT * np.maximum(terms, MEANING * loudest)
+    evidence = np.maximum(np.where(terms > 0, relevance, relevance - threshold), least)
+    scores = np.zeros_like(evidence)
+    positive = evidence > 0
+    scores[positive] = AUTHOR_FLOOR * (1.0 - np.exp(-evidence[positive]))
+    for at, row in written:
+        scores[at, row] = AUTHOR_FLOOR + (1.0 - AUTHOR_FLOOR) * (
+            1.0 - math.exp(-max(relevance[at, row], 0.0))
+        )
+    return np.asarray(np.round(scores, DECIMALS), dtype=np.float64)
 
 
 def rank(
@@ -148,61 +189,42 @@ def rank(
 ) -> list[Ranking]:
     """One ranking per profile; `barred[i]` was already sent to subscriber i, `now` ages the votes.
 
-    Papers voted on and papers with an excluded term never appear. Equal scores are in the order of ids.
+    Papers voted on and papers with an excluded term never appear. Equal scores are in the order of ids. Give blocks
+    of about 1,000 profiles: memory is some arrays of profiles x candidates.
     """
-    ranker = Ranker(index)
-    ranker.prepare(profiles)
-    return [
-        _ranking(index, ranker.weigh(profile, sent, now), depth)
-        for profile, sent in zip(profiles, barred, strict=True)
-    ]
+    weighed = Ranker(index).weigh(profiles, barred, now)
+    return [_ranking(index, evidence, depth) for evidence in weighed]
 
 
 def _ranking(index: Index, evidence: Evidence, depth: int) -> Ranking:
     rows = np.flatnonzero(evidence.scores)
-    ordered = sorted(rows.tolist(), key=lambda row: (-evidence.scores[row], index.papers[row].id))
+    rows = rows[np.lexsort((index.ids[rows], -evidence.scores[rows]))]
+    scores = evidence.scores[rows].tolist()
     return Ranking(
-        scored=tuple(_scored(index, evidence, row) for row in ordered[:depth]),
-        scores=tuple(evidence.scores[ordered].tolist()),
+        scored=tuple(describe(index, evidence, rows[:depth].tolist(), scores)),
+        scores=tuple(scores),
         candidates=index.size - len(evidence.barred),
         excluded=len(evidence.excluded),
     )
 
 
-def _scored(index: Index, evidence: Evidence, row: int) -> Scored:
-    speaking = [pair for pair in evidence.topics if row in pair[1].rows]
-    if not speaking and evidence.meaning[row] >= CLEAR:
-        speaking = list(evidence.topics)
-    loudest = max(speaking, key=lambda pair: loudness(pair[0], pair[1], row), default=None)
-    return Scored(
-        paper_id=index.papers[row].id,
-        score=float(evidence.scores[row]),
-        topic=loudest[0].name if loudest else None,
-        reasons=reasons(index, evidence, row, loudest),
-    )
-
-
-def loudness(topic: Topic, said: TopicEvidence, row: int) -> float:
-    """How much a topic says of the paper in `row`; an author's paper outdoes all terms."""
-    by_author = 100.0 if row in said.authors else 0.0
-    return by_author + topic.weight * (said.terms.get(row, 0.0) + MEANING * float(said.meaning[row]))
-
-
-def reasons(
-    index: Index, evidence: Evidence, row: int, loudest: tuple[Topic, TopicEvidence] | None
-) -> tuple[Reason, ...]:
-    """Why the paper was chosen, the strongest reason first; only what a reader can check."""
-    found = []
-    if loudest:
-        topic, said = loudest
-        if row in said.authors:
-            found.append(Reason(ReasonKind.AUTHOR, said.authors[row]))
-        if row in said.matched:
-            found.append(Reason(ReasonKind.TERM, ", ".join(said.matched[row][:3])))
-        elif row in said.categories and row in said.terms:
-            found.append(
-                Reason(ReasonKind.CATEGORY, next(c for c in topic.categories if row in index.in_category(c)))
-            )
-    if evidence.votes and row in evidence.votes.nearest:
-        found.append(Reason(ReasonKind.LIKED, index.papers[evidence.votes.nearest[row]].record.title))
-    return tuple(found)
+def describe(
+    index: Index, evidence: Evidence, rows: Sequence[int], scores: Sequence[float]
+) -> Iterator[Scored]:
+    """The candidates in `rows`, each with the topic that speaks loudest and the reasons, the strongest first."""
+    topics = [(topic.weight, topic.name, said, said.loudness) for topic, said in evidence.topics]
+    nearest = evidence.votes.nearest if evidence.votes else {}
+    for row, score in zip(rows, scores, strict=False):
+        loudest = -math.inf
+        name: str | None = None
+        reasons: tuple[Reason, ...] = ()
+        for weight, of, said, loudness in topics:  # 20 rows a subscriber: this loop is a third of all ranking
+            loud = loudness.get(row)
+            if loud is not None and weight * loud > loudest:
+                loudest, name, reasons = weight * loud, of, said.reasons(row)
+        if name is None and topics and evidence.meaning[row] >= CLEAR:
+            _, name, said, _ = max(topics, key=lambda topic: topic[0] * float(topic[2].meaning[row]))
+            reasons = said.reasons(row)
+        if row in nearest:
+            reasons = (*reasons, Reason(ReasonKind.LIKED, index.papers[nearest[row]].record.title))
+        yield Scored(index.papers[row].id, score, name, reasons)

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,10 @@ class Model:
     def rarity(self) -> Floats:
         """Inverse document frequency of each feature."""
         return np.log((self.papers + 1) / (self.frequency + 0.5))
+
+    @cached_property
+    def rarities(self) -> list[float]:
+        return [float(value) for value in self.rarity]
 
     @property
     def embedded(self) -> int:
@@ -204,23 +209,26 @@ def counts(title: Sequence[str], abstract: Sequence[str]) -> Counter[str]:
 
 def weigh(model: Model, rows: Sequence[Counter[str]]) -> sparse.csr_array:
     """TF-IDF of the rows, each of length 1: (1 + log tf) x rarity."""
-    indices: list[int] = []
-    values: list[float] = []
-    ends = [0]
-    position = model.position
-    for row in rows:
-        for feature, count in row.items():
-            column = position.get(feature)
-            if column is not None:
-                indices.append(column)
-                values.append(1.0 + math.log(count))
-        ends.append(len(indices))
-    weights = np.array(values) * model.rarity[indices] if values else np.zeros(0)
-    table = sparse.csr_array(
-        (weights, np.array(indices, dtype=np.int32), np.array(ends)), shape=(len(rows), len(position))
-    )
+    rarity, position = model.rarities, model.position
+    weights = [
+        {
+            column: (1.0 + math.log(count)) * rarity[column]
+            for feature, count in row.items()
+            if (column := position.get(feature)) is not None
+        }
+        for row in rows
+    ]
+    table = sparse_rows(model, weights)
     norms = np.sqrt(table.multiply(table).sum(axis=1))
     return sparse.csr_array(sparse.diags_array(1.0 / np.where(norms > 0, norms, 1.0)) @ table)
+
+
+def sparse_rows(model: Model, rows: Sequence[Mapping[int, float]]) -> sparse.csr_array:
+    """One row of the table for each mapping of a feature's column to its weight."""
+    ends = np.cumsum([0, *map(len, rows)])
+    columns = np.fromiter(chain.from_iterable(rows), np.int32, ends[-1])
+    weights = np.fromiter(chain.from_iterable(row.values() for row in rows), float, ends[-1])
+    return sparse.csr_array((weights, columns, ends), shape=(len(rows), len(model.features)))
 
 
 def normalise(vectors: Floats) -> Floats:

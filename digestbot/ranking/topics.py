@@ -8,14 +8,14 @@ model where its words lie. How far a paper lies in that direction is told in sta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from digestbot.model import Topic
+from digestbot.model import Reason, ReasonKind, Topic
 from digestbot.ranking.candidates import Index
-from digestbot.ranking.statistics import COARSE, Floats, Model, normalise
+from digestbot.ranking.statistics import COARSE, Floats, Model, Rows, normalise, sparse_rows
 from digestbot.ranking.words import features, phrase
 
 TERM = 0.3  # evidence of a rare term named once in an abstract of average length: score 0.25
@@ -38,14 +38,37 @@ LEXICAL, EMBEDDED, WHOLE = (
 class TopicEvidence:
     """Per row of the index what one topic says, before its weight."""
 
+    topic: Topic
     terms: Mapping[int, float]  # from phrases or, for a topic of categories alone, from those
     authors: Mapping[int, str]  # rows by a followed author -> the name as printed
-    categories: frozenset[int]
+    categories: Mapping[int, str]  # rows in one of the categories -> that category
     matched: Mapping[int, tuple[str, ...]]  # row -> terms, strongest first
     meaning: Floats  # per candidate, in standard deviations; all 0 where the topic's meaning is unknown
     known: bool  # the catalogue is large and has papers with a term of the topic: its meaning can be trusted
-    clear: frozenset[int]  # rows that meaning alone speaks for
-    rows: frozenset[int]  # all that the topic speaks for
+    clear: Rows  # that meaning alone speaks for
+    term_rows: Rows
+    term_values: Floats  # of `terms`, in the order of term_rows
+    loudness: Mapping[
+        int, float
+    ]  # how much is said of each row spoken for; a followed author outdoes all terms
+    _reasons: dict[int, tuple[Reason, ...]] = field(default_factory=dict)
+
+    def reasons(self, row: int) -> tuple[Reason, ...]:
+        """Why the topic speaks for the paper: only what a reader can check."""
+        found = self._reasons.get(row)
+        if found is None:
+            found = self._reasons[row] = tuple(self._name_reasons(row))
+        return found
+
+    def _name_reasons(self, row: int) -> Iterator[Reason]:
+        if row in self.authors:
+            yield Reason(ReasonKind.AUTHOR, self.authors[row])
+        if row in self.matched:
+            yield Reason(ReasonKind.TERM, ", ".join(self.matched[row][:3]))
+        elif row in self.terms:
+            yield Reason(ReasonKind.CATEGORY, self.categories[row])
+        elif self.meaning[row] > 0:
+            yield Reason(ReasonKind.SIMILAR_TOPIC, self.topic.name)
 
 
 def rarity(model: Model, term: str) -> float:
@@ -96,15 +119,18 @@ def _evidence(index: Index, topic: Topic, meaning: Floats) -> TopicEvidence:
             evidence = rare * often / (often + K1 * (1 - B + B * index.lengths[row]))
             found[row] = found.get(row, 0.0) + evidence
             named.setdefault(row, []).append((-evidence, term))
-    inside = frozenset(row for category in topic.categories for row in index.in_category(category))
+    inside = {row: category for category in reversed(topic.categories) for row in index.in_category(category)}
     if not topic.terms and not topic.authors:
         found = dict.fromkeys(inside, CATEGORY)
     elif inside:
         found = {row: value * (CATEGORY_BOOST if row in inside else 1.0) for row, value in found.items()}
     authors = {row: name for author in topic.authors for row, name in index.authored(author).items()}
     known = _is_known(index.model, topic)
-    clear = frozenset(np.flatnonzero(meaning >= CLEAR).tolist() if known else ())
+    clear = np.flatnonzero(meaning >= CLEAR) if known else np.zeros(0, dtype=np.int64)
+    spoken = {*found, *authors, *clear.tolist()}
+    means = meaning.tolist() if spoken else []
     return TopicEvidence(
+        topic=topic,
         terms=found,
         authors=authors,
         categories=inside,
@@ -112,7 +138,11 @@ def _evidence(index: Index, topic: Topic, meaning: Floats) -> TopicEvidence:
         meaning=meaning,
         known=known,
         clear=clear,
-        rows=clear.union(found, authors),
+        term_rows=np.fromiter(found, np.int64, len(found)),
+        term_values=np.fromiter(found.values(), float, len(found)),
+        loudness={
+            row: found.get(row, 0.0) + MEANING * means[row] + 100.0 * (row in authors) for row in spoken
+        },
     )
 
 
@@ -133,23 +163,24 @@ def _meanings(index: Index, topics: Sequence[Topic]) -> Floats:
 
 def _lexical_directions(model: Model, topics: Sequence[Topic]) -> Floats:
     """Where papers with the topics' terms lie: rows of the term space, leaning to its strong dimensions."""
-    lean = model.strength
-    directions = np.zeros((len(topics), len(model.mean)))
-    for row, topic in enumerate(topics):
-        terms = [_term_position(model, term) for term in dict.fromkeys(topic.terms)]
-        latent = np.sum(terms, axis=0) * lean if terms else np.zeros(len(lean))
-        both = [normalise(latent[None, :COARSE])[0], normalise(latent[None])[0]]
-        directions[row, model.embedded :] = np.concatenate(both)
-    return directions
+    latent = normalise(
+        sparse_rows(model, [_whole_terms(model, topic) for topic in topics]) @ model.projection
+    )
+    latent = latent * model.strength  # papers with a word lie further out along the strong dimensions
+    lexical = np.hstack([normalise(latent[:, :COARSE]), normalise(latent)])
+    return np.hstack([np.zeros((len(topics), model.embedded)), lexical])
 
 
-def _term_position(model: Model, term: str) -> Floats:
-    """Of length 1; zeros where the catalogue does not know the whole of the term."""
-    known = [model.position.get(name) for name in _parts(term)]
-    columns = [at for at in known if at is not None]
-    if not columns or len(columns) < len(known):
-        return np.zeros(model.projection.shape[1])
-    return np.asarray(normalise((model.rarity[columns] @ model.projection[columns])[None])[0])
+def _whole_terms(model: Model, topic: Topic) -> dict[int, float]:
+    """The weights of the features of all terms that the catalogue knows wholly."""
+    found: dict[int, float] = {}
+    for term in dict.fromkeys(topic.terms):
+        columns = [model.position.get(name) for name in _parts(term)]
+        if None not in columns:
+            for column in columns:
+                if column is not None:
+                    found[column] = found.get(column, 0.0) + model.rarities[column]
+    return found
 
 
 def _embedded_directions(index: Index, texts: Sequence[str]) -> Floats | None:

@@ -25,8 +25,9 @@ LEAST_WEIGHT = 0.25  # of the oldest vote
 DISLIKE = 0.5  # a dislike's weight beside a like's
 RIDGE = 30.0  # x the catalogue's mean variance; chosen by hold-out, see docs/ranking.md
 AGREEMENT = 0.7  # correlation of the two views on a catalogue
+QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
 NEAREST = 3  # liked papers that a candidate is held against
-CLEAR, FEW = 1.5, 1.5  # evidence begins at CLEAR + FEW / sqrt(votes) standard deviations
+CLEAR, FEW = 1.5, 0.75  # evidence begins at CLEAR + FEW / sqrt(votes) standard deviations
 VOTES = 0.2  # evidence per standard deviation from there, of many votes; of n votes n / (n + 1) of it
 
 
@@ -103,10 +104,13 @@ class VoteLearner:
         return near - DISLIKE * _mean_of_largest(self._likeness[places[~likes]], NEAREST)
 
     def _above_background(self, values: Floats) -> Floats:
-        """Candidates' values in standard deviations of the background's, told from its middle two thirds."""
+        """Candidates' values in standard deviations of the background's, told from its middle half."""
         size = self._index.size
-        low, middle, high = np.quantile(values[size:], (0.16, 0.5, 0.84))
-        return np.asarray((values[:size] - middle) / max(float(high - low) / 2.0, 1e-9))
+        ordered = np.sort(values[size:])
+        low, middle, high = ordered[
+            [round(share * (len(ordered) - 1)) for share in (0.16, 0.5, 0.84)]
+        ].tolist()
+        return np.asarray((values[:size] - middle) / max((high - low) / 2.0, 1e-9))
 
     def _nearest(self, liked: Rows, places: Rows, candidates: Rows) -> dict[int, int]:
         if not len(liked) or not len(candidates):
