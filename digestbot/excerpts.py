@@ -14,6 +14,7 @@ MOST_SENTENCES = 3
 _SHOWN_WHOLE = 200  # characters; cutting a shorter abstract saves nothing
 _CUT = "…"
 _WANTED = np.array([0.9, 1.1, 1.0])  # of task, idea and result: the idea is the hardest to find
+_WANTED_ALONE = np.array([0.1, 1.2, 0.7])  # where one sentence stands for all
 _CONSIDERED = 16  # sentences; more than abstracts have, so that a book cannot stop the mail
 
 _END = re.compile(
@@ -70,7 +71,8 @@ def choose(
 
     `weights`: None for those that come with digestbot.
     """
-    values = roles([abstract[a:b] for a, b in spans], weights) @ _WANTED
+    wanted = _WANTED_ALONE if most == 1 else _WANTED
+    values = roles([abstract[a:b] for a, b in spans], weights) @ wanted
     lengths = [b - a + 1 for a, b in spans]
     room = len(abstract) // 2
     best = sorted(range(len(spans)), key=lambda i: -values[i])[:_CONSIDERED]

@@ -29,7 +29,7 @@ from digestbot.excerpt_model import FARTHEST, NEAREST, ROLES, Floats, Weights, d
 
 LABELS = Path(__file__).resolve().parents[3] / "shared" / "excerpts" / "labels.jsonl.gz"
 WEIGHTS_FILE = Path(excerpts.__file__).with_name("excerpt_weights.py")
-PENALTY, STEP_PENALTY = 10.0, 0.3
+PENALTY, STEP_PENALTY = 15.0, 0.3
 LEAST_ABSTRACTS = 3  # a feature of fewer is not learned
 LEAST_WEIGHT = 0.06  # a feature that nowhere weighs as much is left out
 NEVER, ABSENT = -30.0, -1e6
