@@ -25,6 +25,7 @@ from digestbot.model import (
 )
 from digestbot.pipeline import Candidates, Desk, choose, gather
 from digestbot.previews import hindrance
+from digestbot.semantics import embeddings_of
 from digestbot.storage import Storage
 
 _IN_THE_OUTBOX = {
@@ -113,7 +114,14 @@ def explain_paper(desk: Desk, subscriber: Subscriber, name: str, now: datetime) 
     votes = desk.storage.subscribers.votes([subscriber.id]).get(subscriber.id, ())
     liked = desk.storage.papers.papers([vote.paper_id for vote in votes])
     among = [paper, *(p for p in candidates.papers if p.id != paper.id)]
-    index = ranking.index(candidates.model, among, list(liked.values()))
+    known = list(liked.values())
+    index = ranking.index(
+        candidates.model,
+        among,
+        known,
+        embedder=desk.embedder,
+        embeddings=embeddings_of(desk.storage, desk.embedder, [*among, *known]),
+    )
     profile = TopicProfile(subscriber.preferences.topics, votes)
     found = ranking.explain(index, profile, paper.id, now)
     minimum = subscriber.preferences.min_score

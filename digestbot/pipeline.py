@@ -41,6 +41,7 @@ from digestbot.model import (
 from digestbot.outbox import DeliveryPolicy, DeliveryReport, deliver
 from digestbot.render import Look, Renderer
 from digestbot.schedule import Verdict
+from digestbot.semantics import embeddings_of, find_embedder
 from digestbot.settings import Settings
 from digestbot.smtp import SmtpSettings
 from digestbot.storage import Storage, open_storage
@@ -69,6 +70,7 @@ class Desk:
     storage: Storage
     links: Links
     renderer: Renderer
+    embedder: ranking.Embedder | None = None  # None: ranking is lexical
 
     @property
     def mail_domain(self) -> str:
@@ -89,7 +91,7 @@ def open_desk(settings: Settings) -> Iterator[Desk]:
         raise missing_secret()
     links = Links(settings.base_url, keys)
     with open_storage(settings) as storage:
-        yield Desk(settings, storage, links, make_renderer(settings, links))
+        yield Desk(settings, storage, links, make_renderer(settings, links), find_embedder(settings))
 
 
 def check_relay(settings: Settings) -> None:
@@ -242,17 +244,21 @@ def compose_due(desk: Desk, now: datetime, *, stop: threading.Event | None = Non
 def gather(desk: Desk, now: datetime) -> Candidates:
     """The candidates of this instant, with all that ranking prepares once for everybody."""
     papers = desk.storage.papers.candidates(since=now - timedelta(days=desk.settings.window_days), until=now)
-    model = current_model(desk.storage, now)
+    vectors = embeddings_of(desk.storage, desk.embedder, papers)
+    model = current_model(desk, now)
+    index = ranking.index(model, papers, embedder=desk.embedder, embeddings=vectors)
     trending = [
         Scored(paper_id, score, None, (reason,)) for paper_id, score, reason in ranking.trending(papers, now)
     ]
-    return Candidates(tuple(papers), model, ranking.index(model, papers), tuple(trending), now)
+    return Candidates(tuple(papers), model, index, tuple(trending), now)
 
 
-def current_model(storage: Storage, now: datetime) -> ranking.Model:
+def current_model(desk: Desk, now: datetime) -> ranking.Model:
     """The catalogue's statistics; fitted anew, and stored, once the catalogue has grown by a tenth."""
-    count = storage.papers.count()
-    stored = storage.models.find(LEXICAL)
+    encoder = desk.embedder.fingerprint if desk.embedder else None
+    name = f"semantic {encoder}" if encoder else LEXICAL
+    count = desk.storage.papers.count()
+    stored = desk.storage.models.find(name)
     if stored is not None:
         try:
             model = ranking.load(stored)
@@ -260,8 +266,9 @@ def current_model(storage: Storage, now: datetime) -> ranking.Model:
                 return model
         except ranking.StaleModel:
             pass
-    model = ranking.fit(storage.papers.catalogue())
-    storage.models.store(LEXICAL, model.dump(), now)
+    vectors = desk.storage.models.vectors(encoder) if encoder else None
+    model = ranking.fit(desk.storage.papers.catalogue(), encoder=encoder, embeddings=vectors)
+    desk.storage.models.store(name, model.dump(), now)
     return model
 
 
@@ -392,7 +399,14 @@ def _index_with_liked(
     if not voted:
         return candidates.index
     liked = desk.storage.papers.papers(sorted(voted))
-    return ranking.index(candidates.model, candidates.papers, list(liked.values()))
+    known = list(liked.values())
+    return ranking.index(
+        candidates.model,
+        candidates.papers,
+        known,
+        embedder=desk.embedder,
+        embeddings=embeddings_of(desk.storage, desk.embedder, [*candidates.papers, *known]),
+    )
 
 
 def _trending_for(

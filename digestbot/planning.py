@@ -14,6 +14,7 @@ from digestbot.links import Links, derive_key
 from digestbot.model import Digest, PaperId
 from digestbot.pipeline import Desk, gather, make_renderer
 from digestbot.previews import Preview, preview, rendered
+from digestbot.semantics import find_embedder
 from digestbot.settings import Settings, current_values, parse_settings
 
 BLOCK = 1000
@@ -79,7 +80,13 @@ def make_plan(
 
 def _desk_with(desk: Desk, settings: Settings) -> Desk:
     links = Links(settings.base_url, [derive_key(key) for key in settings.secret_keys])
-    return replace(desk, settings=settings, links=links, renderer=make_renderer(settings, links))
+    return replace(
+        desk,
+        settings=settings,
+        links=links,
+        renderer=make_renderer(settings, links),
+        embedder=find_embedder(settings),
+    )
 
 
 def _changes(desk: Desk, after_desk: Desk, old: Preview, new: Preview) -> Iterator[str]:

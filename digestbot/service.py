@@ -62,7 +62,7 @@ def tick(desk: Desk, stop: threading.Event) -> RunReport:
 
 def keep_house(desk: Desk, now: datetime) -> None:
     """Fits the ranking's statistics where the catalogue has grown, listens for the sources, forgets what is over."""
-    current_model(desk.storage, now)
+    current_model(desk, now)
     listen_for_sources(desk, now)
     desk.storage.limits.forget_handovers(now)
 

@@ -77,6 +77,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "feedback",
         ),
         *(
+            "semantics",
             "accounts",
             "alarms",
             "bounce_desk",

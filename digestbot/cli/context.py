@@ -56,10 +56,12 @@ class App:
     def desk(self, *, rehearsal: bool = False, writing: bool = False) -> Iterator[Desk]:
         """What the pipeline works with, on the storage or on a rehearsal of it."""
         from digestbot.pipeline import Desk, make_renderer
+        from digestbot.semantics import find_embedder
 
         links = self.links()
         with self.rehearsal(writing=writing) if rehearsal else self.storage() as storage:
-            yield Desk(self.settings, storage, links, make_renderer(self.settings, links))
+            renderer = make_renderer(self.settings, links)
+            yield Desk(self.settings, storage, links, renderer, find_embedder(self.settings))
 
     def links(self) -> Links:
         """Raises SettingsError where no secret key is set."""

@@ -155,7 +155,6 @@ def _open_out(stack: ExitStack, path: Path | None) -> TextIO:
 
 
 def _embedder(app: App) -> Embedder | None:
-    from digestbot.ranking.embedding import OnnxEmbedder
+    from digestbot.semantics import find_embedder
 
-    model = app.settings.embedding_model
-    return OnnxEmbedder(Path(model)) if model else None
+    return find_embedder(app.settings)

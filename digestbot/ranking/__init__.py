@@ -10,15 +10,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from digestbot.ranking.batch import BatchProfile, BatchRanking, rank_batch
 from digestbot.ranking.candidates import Index, embed_papers, index
 from digestbot.ranking.diversity import diversify
+from digestbot.ranking.embedding import Embedder, load_embedder
 from digestbot.ranking.explanation import Explanation, Part, explain
 from digestbot.ranking.limits import check_topics
 from digestbot.ranking.scoring import Ranking, rank
-from digestbot.ranking.statistics import Model, StaleModel, fit, load
+from digestbot.ranking.statistics import Embeddings, Model, StaleModel, fit, load
 from digestbot.ranking.trending import trending
 
 __all__ = [
     "BatchProfile",
     "BatchRanking",
+    "Embedder",
+    "Embeddings",
     "Explanation",
     "Index",
     "Model",
@@ -32,6 +35,7 @@ __all__ = [
     "fit",
     "index",
     "load",
+    "load_embedder",
     "rank",
     "rank_batch",
     "trending",
