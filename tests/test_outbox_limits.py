@@ -78,7 +78,7 @@ def test_mails_people_wait_for_come_first(storage: Storage) -> None:
     [ada, *_] = queue_digests(storage, [f"p{n}@one.example" for n in range(5)])
     storage.outbox.queue(Notice(EntryKind.LINK, "<n1@example.org>", NOW, {}, ada.id))
     with SmtpServer() as server:
-        report = run_pass(storage, server.url(), replace(QUICK, daily_limit=1))
+        report = run_pass(storage, server.url(), replace(QUICK, daily_limit=1, connections=1))
     assert report.put_off == 5
     assert b"<n1@example.org>" in server.messages[0].data
 
