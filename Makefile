@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test check lint format torture bench bench-drops bench-ranking bench-bounces bench-excerpts bench-render replay screenshots node dist clean
+.PHONY: demo test check lint format torture bench bench-drops bench-ranking bench-bounces bench-excerpts bench-render replay picture node dist clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/digestbot demo --dir demo
@@ -30,6 +30,14 @@ bench: bench-drops bench-ranking bench-bounces bench-excerpts bench-render
 
 bench-%: $(VENV)/bench.stamp
 	$(BIN)/python -m tests.benchmarks.bench_$*
+
+# The README's picture, from the demo's real mail.
+CHROMIUM ?= chromium
+picture: $(VENV)/run.stamp
+	rm -rf artifacts/demo && mkdir -p artifacts
+	$(BIN)/digestbot demo --dir artifacts/demo
+	$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=720,1180 \
+		--screenshot=docs/images/digest.png artifacts/demo/mails/2026-11-17-mira@example.org.html
 
 # What checks of mails and pages need from npm; tests find it in node_modules and else skip with a reason.
 node: node_modules/.stamp
