@@ -21,5 +21,9 @@ def serve_command(app: App, host: str, port: int) -> None:
     if app.pinned_now:
         raise UsageError("--now is not for `serve`: the pages run on real time")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    say(f"the pages listen on {host} port {port}; subscribers reach them at {app.settings.base_url}")
-    serve(app.settings, host, port)
+    serve(
+        app.settings,
+        host,
+        port,
+        tell=lambda url: say(f"the pages are at {url}; readers reach them at {app.settings.base_url}"),
+    )

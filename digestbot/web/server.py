@@ -40,9 +40,12 @@ class Handle:
         self._thread.join(STOP_S + 5)
 
 
-def serve(settings: Settings, host: str, port: int) -> None:
-    """Serves until Ctrl-C or SIGTERM. Raises UsageError where it cannot listen."""
+def serve(
+    settings: Settings, host: str, port: int, *, tell: Callable[[str], None] = lambda url: None
+) -> None:
+    """Serves until Ctrl-C or SIGTERM; `tell` gets the URL. Raises UsageError where it cannot listen."""
     listener = _listen(host, port)
+    tell(_url(listener))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # uvicorn raises it again once everything has ended
     _server(Site(settings)).run(sockets=[listener])
@@ -63,8 +66,12 @@ def serve_in_thread(
         waiting.wait(0.01)
     if not server.started:
         raise DigestbotError("the web pages did not start; the log says why")
+    return Handle(_url(listener), server, thread)
+
+
+def _url(listener: socket.socket) -> str:
     name, number = listener.getsockname()[:2]
-    return Handle(f"http://{f'[{name}]' if ':' in name else name}:{number}", server, thread)
+    return f"http://{f'[{name}]' if ':' in name else name}:{number}"
 
 
 def _listen(host: str, port: int) -> socket.socket:
