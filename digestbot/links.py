@@ -14,7 +14,6 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from urllib.parse import quote
 
 from digestbot.model import EntryId, EntryKind, Opinion, PaperId, SubscriberId
 
@@ -189,7 +188,7 @@ class Links:
 
     def _url(self, path: str, purpose: Purpose, *numbers: int) -> str:
         token = base64.urlsafe_b64encode(self._token(purpose, numbers)).rstrip(b"=").decode()
-        return f"{self.base_url}/{path}/{quote(token)}"
+        return f"{self.base_url}/{path}/{token}"
 
     def _token(self, purpose: Purpose, numbers: Sequence[int]) -> bytes:
         payload = bytes([purpose]) + b"".join(map(_varint, numbers))

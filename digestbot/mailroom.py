@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 from email.utils import parseaddr
 
@@ -30,7 +29,6 @@ class MailRoom:
         self._storage = storage
         self._links = links
         self._renderer = renderer
-        self._rendering = threading.Lock()
         self._signer = make_signer(settings)
         self._letterhead = Letterhead(
             sender=parse_mailbox(settings.from_),
@@ -50,8 +48,7 @@ class MailRoom:
         papers = self._storage.papers.papers([chosen.paper_id for chosen in entry.digest.papers])
         if len(papers) < len(entry.digest.papers):
             return None
-        with self._rendering:
-            rendered = self._renderer.digest(entry.digest, subscriber, papers)
+        rendered = self._renderer.digest(entry.digest, subscriber, papers)
         return self._signed(
             digest_mail(
                 entry.digest, subscriber, rendered, message_id=entry.message_id, letterhead=self._letterhead
@@ -65,8 +62,7 @@ class MailRoom:
 
     def _system_mail(self, entry: OutboxEntry, subscriber: Subscriber | None) -> Mail:
         values = {**self._about(entry, subscriber), **entry.payload, "email": entry.recipient}
-        with self._rendering:
-            rendered = self._renderer.system(entry.kind, values)
+        rendered = self._renderer.system(entry.kind, values)
         mail = system_mail(
             entry.kind,
             rendered,
