@@ -396,7 +396,7 @@ def _index_with_liked(
 ) -> ranking.Index:
     """The index, with the papers that somebody of this block voted on."""
     voted = {vote.paper_id for said in votes.values() for vote in said}
-    if not voted:
+    if voted <= candidates.by_id.keys():
         return candidates.index
     liked = desk.storage.papers.papers(sorted(voted))
     known = list(liked.values())
