@@ -46,7 +46,7 @@ def make_backup(settings: Settings, target: Path, now: datetime) -> int:
         if not storage.db.has_table("facts"):
             raise UsageError(f"{source}: is no database of digestbot's")
         storage.operation.set_fact(MADE_AT, str(int(now.timestamp())))
-    with _new_file(target) as part:
+    with new_file(target) as part:
         copy_database(source, part)
     return target.stat().st_size
 
@@ -64,7 +64,7 @@ def restore(settings: Settings, backup: Path, now: datetime) -> Restored:
             " DIGESTBOT_STATE or DIGESTBOT_DATABASE"
         )
     _make_folder(target.parent)
-    with _new_file(target) as part:
+    with new_file(target) as part:
         _copy_checked(backup, part)
         with open_file(part) as storage:
             storage.migrate()
@@ -140,7 +140,7 @@ def _sqlite_path(settings: Settings) -> Path:
 
 
 @contextmanager
-def _new_file(target: Path) -> Iterator[Path]:
+def new_file(target: Path) -> Iterator[Path]:
     """An empty file of mode 0600 beside the target, which becomes the target at the end and never replaces another."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from digestbot.backup import new_file
+from digestbot.errors import UsageError
 from tests.household import Household, household
 
 __all__ = ["household"]
@@ -84,6 +86,14 @@ def test_without_the_marks_tuesday_would_be_mailed_twice(backed_up: Household) -
     again(backed_up)
     backed_up.do("run", "--once", now="2026-01-06T10:00:00Z")
     assert titles(backed_up) == [{"1"}, {"2"}, {"2", "3"}]
+
+
+def test_a_slot_that_is_done_stays_so_when_the_hour_changes(backed_up: Household) -> None:
+    backed_up.do("restore", "b.db", now="2026-01-06T10:00:00Z")
+    backed_up.do("subscribers", "set", "ada@example.org", "--send-at", "20:00", now="2026-01-06T10:00:00Z")
+    again(backed_up)
+    backed_up.do("run", "--once", now="2026-01-06T21:00:00Z")
+    assert titles(backed_up) == [{"1"}, {"2"}]
 
 
 def test_a_slot_still_to_come_today_is_not_lost(backed_up: Household) -> None:
@@ -193,6 +203,15 @@ def test_a_backup_overwrites_nothing_and_is_for_its_owner_alone(household: House
     assert answer.code == 2
     assert "no/such/folder/b.db: cannot be written: No such file" in answer.err
     assert sorted(path.name for path in Path().iterdir()) == ["b.db", "state"]
+
+
+def test_who_writes_the_file_first_keeps_it(tmp_path: Path) -> None:
+    target = tmp_path / "b.db"
+    with pytest.raises(UsageError, match="exists already"), new_file(target) as part:
+        part.write_text("ours")
+        target.write_text("theirs")
+    assert target.read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_nothing_to_back_up_makes_nothing(household: Household) -> None:

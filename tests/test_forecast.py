@@ -70,6 +70,14 @@ def test_who_was_late_comes_first_the_next_day() -> None:
     ]
 
 
+def test_who_was_late_comes_before_who_reads_weekly() -> None:
+    last = {SubscriberId(1): "2026-01-04", SubscriberId(2): "2026-01-03", SubscriberId(3): "2025-12-29"}
+    mails = [mail(1, 1), mail(2, 1), mail(1, 25), mail(2, 25), mail(3, 25)]
+    found = simulate(mails, Limits(daily=1), START, last_sent=last)
+    late = [(int(m.email[0]), (m.due_at - START) // HOUR) for m in found.late]
+    assert (late[0], sorted(late[1:])) == ((1, 1), [(2, 25), (3, 25)])
+
+
 MAILS = st.lists(
     st.builds(mail, st.integers(1, 20), st.floats(-10, 60), lateness_h=st.floats(0, 30)), max_size=60
 )
