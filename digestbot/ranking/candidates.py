@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from digestbot.model import Paper, PaperId
 from digestbot.ranking.embedding import Embedder
@@ -20,6 +21,7 @@ from digestbot.ranking.statistics import (
     around_mean,
     counts,
     raw_vectors,
+    weigh,
 )
 from digestbot.ranking.words import phrase, words
 
@@ -37,6 +39,7 @@ class Index:
     size: int  # candidates
     ids: Rows  # of the candidates
     vectors: Floats  # candidates and voted papers x dimensions, around the catalogue's mean
+    words: sparse.csr_array  # their TF-IDF rows
     postings: Mapping[str, Positions]
     lengths: Floats  # of candidates, in average papers
     families: Mapping[
@@ -119,7 +122,8 @@ def index(
     candidates = _distinct(papers)
     known = _distinct([*candidates, *liked])
     texts = [(words(paper.record.title), words(paper.record.abstract)) for paper in known]
-    raw = raw_vectors(model, [counts(title, abstract) for title, abstract in texts])
+    table = weigh(model, [counts(title, abstract) for title, abstract in texts])
+    raw = raw_vectors(model, table)
     if embedder:
         raw = np.hstack([_embedded(embedder, known, embeddings or {}, model.embedded), raw])
     lengths = [TITLE_WEIGHT * len(title) + len(abstract) for title, abstract in texts[: len(candidates)]]
@@ -130,6 +134,7 @@ def index(
         size=len(candidates),
         ids=np.array([paper.id for paper in candidates], dtype=np.int64),
         vectors=around_mean(model, raw),
+        words=table,
         embedder=embedder,
         postings=_postings(texts[: len(candidates)]),
         lengths=np.array(lengths, dtype=float) / model.average_length,

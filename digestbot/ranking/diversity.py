@@ -17,7 +17,7 @@ from digestbot.ranking.statistics import normalise
 
 LIKENESS = 0.5  # share of its score that a full copy of a chosen paper keeps back
 COPY = 0.9  # cosine from which two papers are one to a reader: the second waits until nothing else is left
-CROWD = 0.9  # what each further paper of the same topic counts of the one before
+CROWD = 0.8  # what each further paper of the same topic counts of the one before
 
 
 def diversify(index: Index, ranked: Sequence[Scored], *, most: int) -> list[Scored]:

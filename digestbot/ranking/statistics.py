@@ -32,9 +32,10 @@ Rows = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Embeddings = Mapping[PaperId, npt.NDArray[np.floating]]  # an embedding model's vectors, of length 1
 
-FORMAT = 2  # of dumped models; a model of another format is fitted anew
+FORMAT = 3  # of dumped models; a model of another format is fitted anew
 COARSE, FINE = 64, 256  # latent dimensions; chosen by hold-out, see docs/ranking.md
 LEXICAL_SHARE = 0.7  # length of the lexical part of a vector beside an embedding of length 1
+LONG = 40  # features a paper has, on average, from where its latent position says all that its words say
 MOST_FEATURES = 60_000  # the commonest; 60,000 x 256 float16 are 30 MB
 TITLE_WEIGHT = 2  # a word of the title counts as so many of the abstract
 BACKGROUND = 256  # papers kept as a sample of the catalogue
@@ -50,15 +51,17 @@ class Model:
 
     papers: int
     average_length: float  # words per paper, title counted TITLE_WEIGHT times
+    average_features: float  # known features per paper
     encoder: str | None  # fingerprint of the embedding model; None: lexical
     features: tuple[str, ...]
     frequency: Counts  # papers with each feature
     projection: Floats  # features x FINE; TF-IDF rows times it are latent positions
-    strength: Floats  # singular values, the first 1
+    variance: Floats  # mean square of the papers' latent positions in each dimension
     mean: Floats  # of the papers' raw vectors
     length: float  # root mean square length of the papers' embeddings around their mean
     covariance: Floats  # of the papers' vectors
     background: Floats  # vectors of a sample of the papers
+    background_words: sparse.csr_array  # TF-IDF rows of the same sample
 
     @cached_property
     def position(self) -> dict[str, int]:
@@ -74,6 +77,16 @@ class Model:
         return [float(value) for value in self.rarity]
 
     @property
+    def latent_share(self) -> float:
+        """How far latent positions can be trusted: 1 for papers with abstracts, little where there are only titles."""
+        return min(1.0, self.average_features / LONG)
+
+    @property
+    def strength(self) -> Floats:
+        """Singular values, the first 1."""
+        return np.sqrt(self.variance / self.variance[:1])
+
+    @property
     def embedded(self) -> int:
         """Dimensions of the embedding in front of the lexical ones."""
         return len(self.mean) - _lexical_size(self.projection)
@@ -84,6 +97,7 @@ class Model:
             "format": FORMAT,
             "papers": self.papers,
             "average_length": self.average_length,
+            "average_features": self.average_features,
             "encoder": self.encoder,
             "length": self.length,
         }
@@ -94,10 +108,13 @@ class Model:
             features=_bytes("\n".join(self.features)),
             frequency=self.frequency,
             projection=self.projection.astype(np.float16),
-            strength=self.strength,
+            variance=self.variance,
             mean=self.mean,
             covariance=self.covariance.astype(np.float32),
             background=self.background.astype(np.float16),
+            word_values=self.background_words.data.astype(np.float32),
+            word_columns=self.background_words.indices,
+            word_ends=self.background_words.indptr,
         )
         return file.getvalue()
 
@@ -110,11 +127,15 @@ def load(data: bytes) -> Model:
             if head.pop("format") != FORMAT:
                 raise StaleModel("a ranking model of another version")
             names = parts["features"].tobytes().decode()
-            arrays = {name: parts[name] for name in ("frequency", "strength", "mean")}
+            arrays = {name: parts[name] for name in ("frequency", "variance", "mean")}
             wide = {
                 name: parts[name].astype(np.float64) for name in ("projection", "covariance", "background")
             }
-            return Model(features=tuple(names.split("\n")) if names else (), **head, **arrays, **wide)
+            known = tuple(names.split("\n")) if names else ()
+            ends = parts["word_ends"]
+            stored = parts["word_values"].astype(np.float64), parts["word_columns"], ends
+            rows = sparse.csr_array(stored, shape=(len(ends) - 1, len(known)))
+            return Model(features=known, background_words=rows, **head, **arrays, **wide)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise (
             error if isinstance(error, StaleModel) else StaleModel(f"not a ranking model: {error}")
@@ -137,21 +158,28 @@ def fit(
         lengths.append(TITLE_WEIGHT * len(title) + len(abstract))
     blank = _blank(rows, sum(lengths) / max(1, len(lengths)) or 1.0)
     table = weigh(blank, rows)
-    projection, strength = _singular_vectors(table, min(FINE, len(rows) - 1, len(blank.features) - 1))
-    model = replace(blank, projection=projection, strength=strength, encoder=encoder)
+    projection = _singular_vectors(table, min(FINE, len(rows) - 1, len(blank.features) - 1))
+    latent = table @ projection
+    model = replace(
+        blank,
+        average_features=table.nnz / max(1, len(rows)),
+        projection=projection,
+        variance=np.mean(latent**2, axis=0) if len(rows) else np.zeros(0),
+        encoder=encoder,
+    )
     if encoder is None:
-        return _with_space(model, _lexical(table @ projection))
+        return _with_space(model, _lexical(latent), table)
     known = embeddings or {}
     having = np.array([row for row, paper in enumerate(ordered) if paper.id in known], dtype=np.int64)
     if not len(having):
-        return _with_space(replace(model, encoder=None), _lexical(table @ projection))
+        return _with_space(replace(model, encoder=None), _lexical(latent), table)
     embedded = np.stack([known[ordered[row].id].astype(np.float64) for row in having])
-    return _with_space(model, np.hstack([embedded, _lexical(table[having] @ projection)]))
+    return _with_space(model, np.hstack([embedded, _lexical(latent[having])]), table[having])
 
 
-def raw_vectors(model: Model, rows: Sequence[Counter[str]]) -> Floats:
-    """Lexical part of raw vectors; zeros where a row shares no feature with the catalogue."""
-    return _lexical(weigh(model, rows) @ model.projection)
+def raw_vectors(model: Model, table: sparse.csr_array) -> Floats:
+    """Lexical part of raw vectors from TF-IDF rows; zeros where a row shares no feature with the catalogue."""
+    return _lexical(table @ model.projection)
 
 
 def around_mean(model: Model, raw: Floats) -> Floats:
@@ -159,20 +187,31 @@ def around_mean(model: Model, raw: Floats) -> Floats:
     scale = np.ones(raw.shape[1])
     if model.embedded:
         scale[: model.embedded] = 1.0 / model.length
-        scale[model.embedded :] = LEXICAL_SHARE / math.sqrt(2.0)
+        scale[model.embedded :] = LEXICAL_SHARE * model.latent_share / math.sqrt(2.0)
     return np.asarray((raw - model.mean) * scale)
 
 
 def _blank(rows: Sequence[Counter[str]], average_length: float) -> Model:
     names, frequency = _vocabulary(rows)
-    none, no_square = np.zeros(0), np.zeros((0, 0))
-    nothing = np.zeros((len(names), 0))
+    none, square = np.zeros(0), np.zeros((0, 0))
     return Model(
-        len(rows), average_length, None, names, frequency, nothing, none, none, 1.0, no_square, no_square
+        papers=len(rows),
+        average_length=average_length,
+        average_features=0.0,
+        encoder=None,
+        features=names,
+        frequency=frequency,
+        projection=np.zeros((len(names), 0)),
+        variance=none,
+        mean=none,
+        length=1.0,
+        covariance=square,
+        background=square,
+        background_words=sparse.csr_array((0, len(names))),
     )
 
 
-def _with_space(model: Model, raw: Floats) -> Model:
+def _with_space(model: Model, raw: Floats, table: sparse.csr_array) -> Model:
     if not len(raw):
         return model
     model = replace(model, mean=raw.mean(axis=0))
@@ -187,6 +226,7 @@ def _with_space(model: Model, raw: Floats) -> Model:
         .astype(np.float32)
         .astype(np.float64),  # as `load` gives it
         background=vectors[sample].astype(np.float16).astype(np.float64),
+        background_words=table[sample].astype(np.float32).astype(np.float64),
     )
 
 
@@ -249,18 +289,17 @@ def _vocabulary(rows: Sequence[Counter[str]]) -> tuple[tuple[str, ...], Counts]:
     return tuple(names), np.array([frequency[name] for name in names], dtype=np.int32)
 
 
-def _singular_vectors(table: sparse.csr_array, rank: int) -> tuple[Floats, Floats]:
-    """The first `rank` right singular vectors of `table` as columns, rounded as stored, and their singular values."""
+def _singular_vectors(table: sparse.csr_array, rank: int) -> Floats:
+    """The first `rank` right singular vectors of `table` as columns, rounded as they are stored."""
     if rank < 1:
-        return np.zeros((table.shape[1], 0)), np.zeros(0)
+        return np.zeros((table.shape[1], 0))
     width = min(rank + 16, *table.shape)
     start = np.random.default_rng(0).standard_normal((table.shape[0], width))
     basis = np.linalg.qr(table.T @ start)[0]
     for _ in range(3):
         basis = np.linalg.qr(table.T @ (table @ basis))[0]
-    _, values, right = np.linalg.svd(table @ basis, full_matrices=False)
-    vectors = np.asarray(basis @ right[:rank].T).astype(np.float16).astype(np.float64)
-    return vectors, values[:rank] / (values[0] or 1.0)
+    right = np.linalg.svd(table @ basis, full_matrices=False)[2]
+    return np.asarray(basis @ right[:rank].T).astype(np.float16).astype(np.float64)
 
 
 def _bytes(text: str) -> npt.NDArray[np.uint8]:

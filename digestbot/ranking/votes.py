@@ -3,7 +3,8 @@
 Two views are added. Balanced ridge regression: a direction that is 1 on liked papers, -1 on disliked ones and 0 on
 the catalogue at large, whose regularised covariance is inverted once, so each subscriber is a solve of the size of
 the votes (Woodbury identity). And the mean likeness to the nearest liked papers, which keeps small interests alive
-beside large ones. Both are told in standard deviations of a sample of the catalogue.
+beside large ones. Both are told in standard deviations of a sample of the catalogue. Where papers are short (titles
+alone) and there is no embedding model, the same two views of the plain words take over: see `Model.latent_share`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from scipy import sparse
 
 from digestbot.model import Opinion, PaperId, Vote
 from digestbot.ranking.candidates import Index
@@ -27,6 +29,7 @@ RIDGE = 30.0  # x the catalogue's mean variance; chosen by hold-out, see docs/ra
 AGREEMENT = 0.7  # correlation of the two views on a catalogue
 QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
 NEAREST = 3  # liked papers that a candidate is held against
+WORD_RIDGE = 10.0  # the same in the space of words, x the mean variance of its latent dimensions
 CLEAR, FEW = 1.5, 0.75  # evidence begins at CLEAR + FEW / sqrt(votes) standard deviations
 VOTES = 0.2  # evidence per standard deviation from there, of many votes; of n votes n / (n + 1) of it
 
@@ -61,6 +64,8 @@ class VoteLearner:
         self._inverse = inverse
         self._others = others
         self._other_units = normalise(others)
+        words = index.model.encoder is None and index.model.latent_share < 1.0 and len(index.model.variance)
+        self._words = WordView(index) if words else None
         self._place: dict[int, int] = {}  # row of the index -> row of the tables below
         self._solved = self._pull = self._likeness = np.zeros((0, 0))
 
@@ -72,6 +77,8 @@ class VoteLearner:
         self._solved = vectors @ self._inverse
         self._pull = self._solved @ self._others.T
         self._likeness = normalise(vectors) @ self._other_units.T
+        if self._words:
+            self._words.prepare(rows)
 
     def learn(self, votes: Mapping[PaperId, Vote], now: datetime) -> VoteEvidence | None:
         """None where no vote is on a paper of the index."""
@@ -86,10 +93,13 @@ class VoteLearner:
         weights, likes = _weights(known, now), np.array([vote.opinion is not Opinion.LESS for vote in known])
         gram = index.vectors[rows] @ self._solved[places].T
         pulls = np.linalg.solve(gram + np.diag(1.0 / weights), np.where(likes, 1.0, -1.0))
-        both = self._above_background(pulls @ self._pull[places]) + self._above_background(
-            self._near(places, likes)
-        )
-        surprise = both / math.sqrt(2.0 * (1.0 + AGREEMENT))
+        views = self._above(pulls @ self._pull[places]) + self._above(_near(self._likeness, places, likes))
+        if self._words:
+            share = index.model.latent_share
+            pull = (weights * np.where(likes, 1.0, -1.0)) @ self._words.pull[places]
+            words = self._above(pull) + self._above(_near(self._words.likeness, places, likes))
+            views = share * views + (1.0 - share) * words
+        surprise = views / math.sqrt(2.0 * (1.0 + AGREEMENT))
         clear = CLEAR + FEW / math.sqrt(len(known))
         scale = VOTES * len(known) / (len(known) + 1.0)
         evidence = scale * (
@@ -98,25 +108,46 @@ class VoteLearner:
         nearest = self._nearest(rows[likes], places[likes], np.flatnonzero(evidence > 0))
         return VoteEvidence(scale * surprise, scale * clear, evidence, nearest)
 
-    def _near(self, places: Rows, likes: Bools) -> Floats:
-        """Mean likeness to the nearest liked papers, less that to the nearest disliked ones."""
-        near = _mean_of_largest(self._likeness[places[likes]], NEAREST)
-        return near - DISLIKE * _mean_of_largest(self._likeness[places[~likes]], NEAREST)
-
-    def _above_background(self, values: Floats) -> Floats:
-        """Candidates' values in standard deviations of the background's, told from its middle half."""
+    def _above(self, values: Floats) -> Floats:
+        """Candidates' values above the background's median, in its standard deviations; told from its middle half
+        unless most of it is alike."""
         size = self._index.size
         ordered = np.sort(values[size:])
         low, middle, high = ordered[
-            [round(share * (len(ordered) - 1)) for share in (0.16, 0.5, 0.84)]
+            [round(share * (len(ordered) - 1)) for share in (0.25, 0.5, 0.75)]
         ].tolist()
-        return np.asarray((values[:size] - middle) / max((high - low) / 2.0, 1e-9))
+        spread = max((high - low) / QUARTILES, float(ordered.std()) / 2.0, 1e-9)
+        return np.asarray((values[:size] - middle) / spread)
 
     def _nearest(self, liked: Rows, places: Rows, candidates: Rows) -> dict[int, int]:
         if not len(liked) or not len(candidates):
             return {}
         likeness = self._likeness[np.ix_(places, candidates)]
         return dict(zip(candidates.tolist(), liked[likeness.argmax(axis=0)].tolist(), strict=True))
+
+
+class WordView:
+    """Voted papers against candidates and background in the space of all words. The covariance of the catalogue is
+    that of its latent dimensions, so its regularised inverse takes off their common part only."""
+
+    def __init__(self, index: Index) -> None:
+        model = index.model
+        self._rows = index.words
+        self._others = sparse.vstack([index.words[: index.size], model.background_words], format="csr")
+        level = WORD_RIDGE * float(model.variance.mean())
+        self._latent = index.words @ model.projection
+        self._common = (self._others @ model.projection) * (model.variance / (model.variance + level))
+        self.pull = self.likeness = np.zeros((0, 0))  # voted papers x (candidates, then background)
+
+    def prepare(self, rows: Sequence[int]) -> None:
+        self.likeness = (self._rows[rows] @ self._others.T).toarray()
+        self.pull = self.likeness - self._latent[rows] @ self._common.T
+
+
+def _near(likeness: Floats, places: Rows, likes: Bools) -> Floats:
+    """Mean likeness to the nearest liked papers, less that to the nearest disliked ones."""
+    near = _mean_of_largest(likeness[places[likes]], NEAREST)
+    return near - DISLIKE * _mean_of_largest(likeness[places[~likes]], NEAREST)
 
 
 def _weights(votes: Sequence[Vote], now: datetime) -> Floats:

@@ -1,0 +1,124 @@
+"""Trending, diversity, batch ranking and explanations."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from digestbot.model import Opinion, Paper, PaperId, PaperRecord, Scored, Topic, TopicProfile, Vote
+from digestbot.ranking import BatchProfile, Index, diversify, explain, fit, index, rank, rank_batch, trending
+
+NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
+SUBJECTS = ["river ice", "bread ovens", "bee dances", "tidal mills", "paper kites", "glass bells"]
+
+
+def catalogue() -> list[Paper]:
+    return [
+        Paper(
+            PaperId(n),
+            PaperRecord(f"On {SUBJECTS[n % 6]} of village {n}", f"Notes on {SUBJECTS[n % 6]} {n}."),
+            NOW,
+        )
+        for n in range(60)
+    ]
+
+
+def noticed(number: int, *, days: float = 0, sightings: int = 1, **fields: int) -> Paper:
+    record = PaperRecord("Paper", **fields)  # type: ignore[arg-type]
+    return Paper(PaperId(number), record, NOW - timedelta(days=days), sightings=sightings)
+
+
+def test_trending_is_what_people_notice_while_it_is_new() -> None:
+    papers = [
+        noticed(1, upvotes=40),
+        noticed(2, upvotes=40, days=7),
+        noticed(3),
+        noticed(4, upvotes=40, comments=10),
+        noticed(5, sightings=3),
+        noticed(6),
+    ]
+    found = trending(papers, NOW, {PaperId(6): 1, PaperId(3): -5})
+    assert [paper for paper, _, _ in found] == [4, 1, 5, 2, 6]
+    assert all(0.0 < score < 1.0 for _, score, _ in found)
+    details = {int(paper): reason.detail for paper, _, reason in found}
+    assert details == {
+        4: "40 upvotes",
+        1: "40 upvotes",
+        5: "seen in 3 drops",
+        2: "40 upvotes",
+        6: "liked by 1 reader here",
+    }
+
+
+def prepared(*extra: Paper) -> Index:
+    papers = [*catalogue(), *extra]
+    return index(fit(papers), papers)
+
+
+def choose(index_: Index, *topics: Topic, most: int) -> list[Scored]:
+    (found,) = rank(index_, [TopicProfile(topics)], [frozenset()], now=NOW, depth=60)
+    return diversify(index_, found.scored, most=most)
+
+
+def test_a_loud_topic_does_not_starve_the_others() -> None:
+    loud = Topic("ice", ("river ice",), weight=3.0)
+    chosen = choose(prepared(), loud, Topic("kites", ("paper kites",)), most=10)
+    assert [scored.topic for scored in chosen].count("kites") >= 2
+    assert chosen[0].topic == "ice"
+
+
+def test_near_copies_wait_until_nothing_else_is_left() -> None:
+    text = "Bee dances measured with a stopwatch", "Bee dances tell where flowers are. We time them."
+    copies = [Paper(PaperId(n), PaperRecord(*text), NOW) for n in (100, 101, 102)]
+    chosen = choose(prepared(*copies), Topic("bees", ("bee dances",)), most=8)
+    assert len({scored.paper_id for scored in chosen} & {100, 101, 102}) == 1
+
+
+def test_a_followed_author_is_first_and_fewer_begin_more() -> None:
+    written = Paper(PaperId(200), PaperRecord("Elsewhere", authors=("Ada Lovelace",)), NOW)
+    topics = Topic("bees", ("bee dances",)), Topic("ada", (), authors=("Ada Lovelace",))
+    found = prepared(written)
+    assert choose(found, *topics, most=8)[0].paper_id == 200
+    assert choose(found, *topics, most=3) == choose(found, *topics, most=8)[:3]
+    assert choose(found, *topics, most=0) == []
+
+
+def test_an_explanation_names_every_part() -> None:
+    found = prepared()
+    votes = tuple(Vote(PaperId(n), Opinion.MORE, NOW) for n in (2, 8, 14))
+    profile = TopicProfile(
+        (Topic("bees", ("bee dances",)), Topic("ice", ("river ice",), exclude=("kites",))), votes
+    )
+    told = explain(found, profile, PaperId(20), NOW)
+    (ranked,) = rank(found, [profile], [frozenset()], now=NOW, depth=60)
+    assert told.scored in ranked.scored
+    assert [part.name for part in told.parts] == ["topic", "votes"]
+    assert all(part.evidence > 0 for part in told.parts)
+    assert explain(found, profile, PaperId(4), NOW).parts[0].name == "excluded term"
+    assert explain(found, profile, PaperId(2), NOW).score == 0.0
+    with pytest.raises(KeyError):
+        explain(found, profile, PaperId(999), NOW)
+
+
+def test_a_batch_ranks_all_but_what_was_voted_on() -> None:
+    profile = BatchProfile((Topic("bee dances", ("bee dances",)),), (PaperId(2),), (PaperId(0),))
+    wanted = {PaperId(n) for n in range(30)}
+    (found,) = rank_batch(catalogue(), [profile], candidates=wanted)
+    assert set(found.papers) == wanted - {0, 2}
+    assert set(found.papers[:4]) == {8, 14, 20, 26}
+    assert found.scores[3] > 0
+    assert list(found.scores) == sorted(found.scores, reverse=True)
+
+
+def test_a_profile_scores_alone_as_in_a_crowd() -> None:
+    found = prepared()
+    crowd = [
+        TopicProfile(
+            (Topic("a", (SUBJECTS[n % 6],)), Topic("b", (SUBJECTS[n % 5],), weight=2.0)),
+            tuple(Vote(PaperId(m), Opinion.MORE, NOW) for m in range(n % 7)),
+        )
+        for n in range(150)
+    ]
+    together = rank(found, crowd, [frozenset()] * 150, now=NOW, depth=60)
+    assert together == [rank(found, [profile], [frozenset()], now=NOW, depth=60)[0] for profile in crowd]

@@ -1,0 +1,110 @@
+"""Semantic ranking with a real, very small ONNX model: its words have one of three meanings each."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from digestbot.errors import UsageError
+from digestbot.model import Opinion, Paper, PaperId, PaperRecord, Topic, TopicProfile, Vote
+from digestbot.ranking import embed_papers, fit, index, rank
+from digestbot.ranking.embedding import OnnxEmbedder, load_embedder
+
+onnx = pytest.importorskip("onnx")
+tokenizers = pytest.importorskip("tokenizers")
+pytest.importorskip("onnxruntime")
+
+NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
+MEANINGS = [["bees", "hives", "pollen"], ["rivers", "tides", "lakes"], ["ovens", "bread", "flour"]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder as on the hub: an embedding table and nothing else, mean pooling."""
+    home = tmp_path_factory.mktemp("model")
+    words = ["[UNK]", *(word for meaning in MEANINGS for word in meaning)]
+    tokenizer = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({w: n for n, w in enumerate(words)}, "[UNK]")
+    )
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.normalizer = tokenizers.normalizers.Lowercase()
+    tokenizer.save(str(home / "tokenizer.json"))
+    rows = np.full((len(words), 4), 0.05, dtype=np.float32)
+    for number in range(9):
+        rows[number + 1, number // 3] = 1.0
+    rows[0, 3] = 1.0
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"])],
+        "tiny",
+        [helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch", "length"])],
+        [helper.make_tensor_value_info("last_hidden_state", onnx.TensorProto.FLOAT, ["batch", "length", 4])],
+        [numpy_helper.from_array(rows, "table")],
+    )
+    opset = [helper.make_opsetid("", 13)]
+    (home / "onnx").mkdir()
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(home / "onnx" / "model.onnx"))
+    (home / "1_Pooling").mkdir()
+    (home / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    return home
+
+
+def test_equal_texts_have_equal_vectors_whatever_stands_beside_them(folder: Path) -> None:
+    embedder = load_embedder(str(folder), threads=1)
+    alone = embedder.embed(["bees and hives"])
+    beside = embedder.embed(["rivers", "bees and hives", "bread " * 500])
+    assert np.array_equal(alone[0], beside[1])
+    assert np.allclose(np.linalg.norm(beside, axis=1), 1.0)
+    assert embedder.fingerprint == OnnxEmbedder(folder).fingerprint
+
+
+def test_likes_reach_papers_that_share_no_word(folder: Path) -> None:
+    embedder = load_embedder(str(folder), threads=1)
+    meanings = [0 if n % 6 == 0 else 1 + n % 2 for n in range(120)]
+    papers = [
+        Paper(PaperId(n), PaperRecord(f"{MEANINGS[meaning][n // 6 % 3]} in year {n}"), NOW)
+        for n, meaning in enumerate(meanings)
+    ]
+    embeddings = embed_papers(embedder, papers)
+    model = fit(papers, encoder=embedder.fingerprint, embeddings=embeddings)
+    prepared = index(model, papers, embedder=embedder, embeddings=embeddings)
+    liked = tuple(Vote(PaperId(n), Opinion.MORE, NOW) for n in (0, 18, 36, 54))  # all of them say "bees"
+    (found,) = rank(prepared, [TopicProfile((), liked)], [frozenset()], now=NOW, depth=120)
+    assert {int(scored.paper_id) for scored in found.scored} == set(range(0, 120, 6)) - {0, 18, 36, 54}
+
+
+def test_a_semantic_model_wants_its_own_embedder(folder: Path) -> None:
+    embedder = load_embedder(str(folder), threads=1)
+    papers = [Paper(PaperId(n), PaperRecord(f"bees {n}"), NOW) for n in range(5)]
+    model = fit(papers, encoder=embedder.fingerprint, embeddings=embed_papers(embedder, papers))
+    with pytest.raises(ValueError, match="fit it anew"):
+        index(model, papers)
+    lexical = index(fit(papers), papers, embedder=embedder)
+    assert rank(lexical, [TopicProfile((Topic("bees", ("bees",)),))], [frozenset()], now=NOW, depth=9)[
+        0
+    ].scored
+
+
+@pytest.mark.parametrize("missing", ["tokenizer.json", "onnx/model.onnx", "1_Pooling/config.json"])
+def test_a_folder_that_lacks_a_file_is_named(folder: Path, tmp_path: Path, missing: str) -> None:
+    for path in folder.rglob("*.*"):
+        if path.is_file() and path.relative_to(folder).as_posix() != missing:
+            (tmp_path / path.relative_to(folder)).parent.mkdir(exist_ok=True)
+            (tmp_path / path.relative_to(folder)).write_bytes(path.read_bytes())
+    with pytest.raises(UsageError, match=Path(missing).name):
+        load_embedder(str(tmp_path))
+
+
+@pytest.mark.parametrize("broken", ["tokenizer.json", "onnx/model.onnx", "1_Pooling/config.json"])
+def test_a_broken_file_is_named(folder: Path, tmp_path: Path, broken: str) -> None:
+    for path in folder.rglob("*.*"):
+        if path.is_file():
+            (tmp_path / path.relative_to(folder)).parent.mkdir(exist_ok=True)
+            (tmp_path / path.relative_to(folder)).write_bytes(path.read_bytes())
+    (tmp_path / broken).write_bytes(b"no model")
+    with pytest.raises(UsageError, match=Path(broken).name):
+        load_embedder(str(tmp_path))

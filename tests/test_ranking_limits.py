@@ -1,0 +1,76 @@
+"""Hostile profiles are refused at the door with a reason and, if one is stored all the same, rank in time."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from digestbot.model import Paper, PaperId, PaperRecord, Topic, TopicProfile
+from digestbot.ranking import check_topics, fit, index, rank
+
+NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
+PAPERS = [Paper(PaperId(n), PaperRecord(f"River ice {n}", "It breaks. " * 100), NOW) for n in range(100)]
+PREPARED = index(fit(PAPERS), PAPERS)
+
+
+def topic(*terms: str, **fields: object) -> Topic:
+    return Topic("subject", terms, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("topics", "said"),
+    [
+        ([topic(*(f"term {n}" for n in range(10_000)))], "too many"),
+        ([topic("ice")] * 101, "too many"),
+        ([topic("x" * 1_000_000)], "longer than 200"),
+        ([topic("ice", exclude=("x" * 201,))], "longer than 200"),
+        ([topic("")], "no word"),
+        ([topic("of the")], "only words that every paper has"),
+        ([topic(".*+?[")], "no word"),
+        ([topic()], "at least one"),
+        ([topic("ice", authors=("",))], "author"),
+        ([topic("ice", authors=("...",))], "no family name"),
+        ([topic("ice", weight=float("nan"))], "weight"),
+        ([topic("ice", weight=-1.0)], "weight"),
+        ([Topic(" ", ("ice",))], "no name"),
+    ],
+)
+def test_refused_with_a_reason(topics: list[Topic], said: str) -> None:
+    problems = check_topics(topics)
+    assert any(said in problem for problem in problems), problems
+    assert all(len(problem) < 300 for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "term", ["C++", "持续学习", "التعلم", "(un)supervised [learning]", "k-means", "GPT-4", "R&D"]
+)
+def test_taken(term: str) -> None:
+    assert check_topics([topic(term)]) == []
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        topic(*(f"river ice {n}" for n in range(10_000))),
+        topic("ice " * 250_000),
+        topic("(a+)+$", "[", "\\", "", "\x00", "of the"),
+        topic(*(["river ice"] * 10_000)),
+        topic("it breaks " * 19),
+    ],
+)
+def test_ranks_in_time_all_the_same(hostile: Topic) -> None:
+    start = time.process_time()
+    rank(PREPARED, [TopicProfile((hostile,))], [frozenset()], now=NOW, depth=10)
+    assert time.process_time() - start < 2.0
+
+
+@given(st.lists(st.text(max_size=30), max_size=5), st.lists(st.text(max_size=30), max_size=3))
+def test_any_text_ranks(terms: list[str], authors: list[str]) -> None:
+    profile = TopicProfile((topic(*terms, authors=tuple(authors), exclude=tuple(terms[:1])),))
+    (found,) = rank(PREPARED, [profile], [frozenset()], now=NOW, depth=10)
+    assert all(0.0 < scored.score <= 1.0 for scored in found.scored)
+    check_topics(profile.topics)

@@ -1,0 +1,45 @@
+"""Ranking on a real page of papers: nobody gets filler."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from digestbot.drops import read_drop
+from digestbot.model import Paper, PaperId, PaperRecord, Topic, TopicProfile
+from digestbot.ranking import Index, Ranking, fit, index, rank
+from tests.shared import shared
+
+NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def page() -> Index:
+    entries = read_drop(shared("drops/page-a.txt"), received=date(2026, 11, 21))
+    records = [entry for entry in entries if isinstance(entry, PaperRecord)]
+    assert len(records) == 38
+    papers = [Paper(PaperId(n), record, NOW) for n, record in enumerate(records)]
+    return index(fit(papers), papers)
+
+
+def ask(page: Index, *terms: str) -> Ranking:
+    profile = TopicProfile((Topic(terms[0], terms),))
+    return rank(page, [profile], [frozenset()], now=NOW, depth=50)[0]
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [("continual learning", "catastrophic forgetting"), ("knowledge distillation",), ("protein folding",)],
+)
+def test_a_subject_the_page_does_not_have_finds_nothing(page: Index, terms: tuple[str, ...]) -> None:
+    assert ask(page, *terms).scored == ()
+
+
+def test_a_subject_the_page_has_finds_only_papers_on_it(page: Index) -> None:
+    found = ask(page, "symbolic regression").scored
+    assert found
+    for scored in found:
+        record = page.papers[page.row_of[scored.paper_id]].record
+        assert "symbolic regression" in f"{record.title} {record.abstract}".casefold()
+        assert 0.2 < scored.score < 0.95
