@@ -129,30 +129,48 @@ class _Line:
 
     last_sent: dict[SubscriberId, str]
     in_turns: bool
-    missed: set[SubscriberId] = field(default_factory=set)  # who was late, and has got nothing since
-    _heap: list[tuple[tuple[object, ...], int, Mailing]] = field(default_factory=list)
+    late: list[Mailing] = field(default_factory=list)
+    _missed: set[SubscriberId] = field(default_factory=set)  # who was late, and has got nothing since
+    _turns: list[tuple[tuple[bool, bool, str, int], int]] = field(default_factory=list)  # a heap
+    _ends: list[tuple[int, int]] = field(default_factory=list)  # a heap: until when, number
+    _mails: dict[int, Mailing] = field(default_factory=dict)  # those that wait, by number
     _count: int = 0
 
     def push(self, mail: Mailing) -> None:
         self._count += 1
-        heapq.heappush(self._heap, (self._turn(mail), self._count, mail))
+        self._mails[self._count] = mail
+        heapq.heappush(self._turns, (self._turn(mail), self._count))
+        heapq.heappush(self._ends, (mail.until, self._count))
 
-    def _turn(self, mail: Mailing) -> tuple[object, ...]:
+    def _turn(self, mail: Mailing) -> tuple[bool, bool, str, int]:
         if not self.in_turns or mail.subscriber_id is None:
-            return (mail.is_digest if self.in_turns else False, 0, "", mail.due_at)
+            return (mail.is_digest and self.in_turns, False, "", mail.due_at)
         last = self.last_sent.get(mail.subscriber_id, "")
-        return (mail.is_digest, mail.subscriber_id not in self.missed, last, mail.due_at)
+        return (mail.is_digest, mail.subscriber_id not in self._missed, last, mail.due_at)
 
-    def pop(self) -> Mailing:
-        return heapq.heappop(self._heap)[2]
+    def expire(self, at: float) -> None:
+        """Takes out those for which it is too late."""
+        while self._ends and self._ends[0][0] < at:
+            mail = self._mails.pop(heapq.heappop(self._ends)[1], None)
+            if mail is not None:
+                self.late.append(mail)
+                if mail.subscriber_id is not None:
+                    self._missed.add(mail.subscriber_id)
 
-    def sent(self, mail: Mailing) -> None:
-        if mail.subscriber_id is not None and mail.is_digest:
-            self.missed.discard(mail.subscriber_id)
-            self.last_sent[mail.subscriber_id] = datetime.fromtimestamp(mail.due_at, UTC).date().isoformat()
+    def send(self) -> Mailing | None:
+        """The next in turn; None: nobody waits."""
+        while self._turns:
+            mail = self._mails.pop(heapq.heappop(self._turns)[1], None)
+            if mail is not None:
+                if mail.subscriber_id is not None and mail.is_digest:
+                    self._missed.discard(mail.subscriber_id)
+                    slot = datetime.fromtimestamp(mail.due_at, UTC).date()
+                    self.last_sent[mail.subscriber_id] = slot.isoformat()
+                return mail
+        return None
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._mails)
 
 
 def simulate(
@@ -168,10 +186,8 @@ def simulate(
     before: when each message of the last 24 h went, oldest first. last_sent: the last slot that each subscriber got.
     """
     end = start + HOURS * HOUR_S
-    coming = sorted(mailings, key=lambda mail: max(mail.ready_at, mail.due_at, start))
+    coming = sorted(mailings, key=lambda mail: max(_ready(mail), start))
     line = _Line(dict(last_sent or {}), in_turns=limits.daily is not None)
-    gone: list[tuple[Mailing, float]] = []
-    late: list[Mailing] = []
     times: list[float] = list(before)  # of all messages, oldest first
     at, pushed = float(start), 0
     while pushed < len(coming) or line:
@@ -180,23 +196,20 @@ def simulate(
         at = max(at, _free_at(times, limits, start))
         if at >= end:
             break
+        line.expire(at)
         while pushed < len(coming) and _ready(coming[pushed]) <= at:
             line.push(coming[pushed])
             pushed += 1
-        if not line:
-            continue
-        mail = line.pop()
-        if at > mail.until:
-            late.append(mail)
-            if mail.subscriber_id is not None:
-                line.missed.add(mail.subscriber_id)
-            continue
-        line.sent(mail)
-        times.append(at)
-        gone.append((mail, at))
-    left = [line.pop() for _ in range(len(line))] + coming[pushed:]
-    late += [mail for mail in left if mail.until < end]
-    return Forecast(_hours(start, coming, gone, late, times, limits), tuple(sorted(late, key=_due)))
+        line.expire(at)
+        if line.send() is not None:
+            times.append(at)
+    for mail in coming[pushed:]:
+        line.push(mail)
+    line.expire(end)
+    return Forecast(
+        _hours(start, coming, times[len(before) :], line.late, times, limits),
+        tuple(sorted(line.late, key=_due)),
+    )
 
 
 def _ready(mail: Mailing) -> int:
@@ -220,15 +233,14 @@ def _free_at(times: Sequence[float], limits: Limits, start: int) -> float:
 def _hours(
     start: int,
     coming: Sequence[Mailing],
-    gone: Sequence[tuple[Mailing, float]],
+    sends: Sequence[float],
     late: Sequence[Mailing],
     times: Sequence[float],
     limits: Limits,
 ) -> tuple[Hour, ...]:
     dues = sorted(max(mail.due_at, start) for mail in coming)
     lates = sorted(max(mail.due_at, start) for mail in late)
-    ends = sorted([at for _, at in gone] + [max(mail.until, start) for mail in late])
-    sends = [at for _, at in gone]
+    ends = sorted([*sends, *(max(mail.until, start) for mail in late)])
     hours = []
     for number in range(HOURS):
         begin = start + number * HOUR_S

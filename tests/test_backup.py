@@ -207,9 +207,14 @@ def test_a_backup_overwrites_nothing_and_is_for_its_owner_alone(household: House
 
 def test_who_writes_the_file_first_keeps_it(tmp_path: Path) -> None:
     target = tmp_path / "b.db"
-    with pytest.raises(UsageError, match="exists already"), new_file(target) as part:
-        part.write_text("ours")
-        target.write_text("theirs")
+
+    def write() -> None:
+        with new_file(target) as part:
+            part.write_text("ours")
+            target.write_text("theirs")
+
+    with pytest.raises(UsageError, match="exists already"):
+        write()
     assert target.read_text() == "theirs"
     assert list(tmp_path.iterdir()) == [target]
 
