@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test check lint format torture bench bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-web replay picture node dist clean
+.PHONY: demo test check lint format torture bench bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-web docs picture node dist clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/digestbot demo --dir demo
@@ -38,6 +38,10 @@ picture: $(VENV)/run.stamp
 	$(BIN)/digestbot demo --dir artifacts/demo
 	$(CHROMIUM) --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=720,1180 \
 		--screenshot=docs/images/digest.png artifacts/demo/mails/2026-11-17-mira@example.org.html
+
+# docs/reference.md from the code; a test holds it.
+docs: $(VENV)/test.stamp
+	$(BIN)/python -m tests.reference
 
 # What checks of mails and pages need from npm; tests find it in node_modules and else skip with a reason.
 node: node_modules/.stamp
