@@ -12,9 +12,10 @@ from digestbot.ranking.candidates import Index, embed_papers, index
 from digestbot.ranking.diversity import diversify
 from digestbot.ranking.embedding import Embedder, load_embedder
 from digestbot.ranking.explanation import Explanation, Part, explain
+from digestbot.ranking.fitting import fit
 from digestbot.ranking.limits import check_topics
 from digestbot.ranking.scoring import Ranking, rank
-from digestbot.ranking.statistics import Embeddings, Model, StaleModel, fit, load
+from digestbot.ranking.statistics import Embeddings, Model, StaleModel, load
 from digestbot.ranking.trending import trending
 
 __all__ = [

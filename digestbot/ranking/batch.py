@@ -11,8 +11,9 @@ import numpy as np
 from digestbot.model import Opinion, Paper, PaperId, Topic, TopicProfile, Vote
 from digestbot.ranking.candidates import Index, index
 from digestbot.ranking.embedding import Embedder
+from digestbot.ranking.fitting import fit
 from digestbot.ranking.scoring import Evidence, Ranker
-from digestbot.ranking.statistics import Embeddings, fit
+from digestbot.ranking.statistics import Embeddings
 
 _ONE_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # all votes of a file are equally old
 _BLOCK = 200  # against thousands of candidates, the tables of more would not stay small
