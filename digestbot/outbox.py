@@ -131,7 +131,10 @@ class _Pass:
         if self._due and self._breaker.is_open(self.started_at):
             return DeliveryReport(self.counts, DeliveryStopped(_breaker_text(self._breaker)))
         try:
-            self._run_workers()
+            self._run_workers(min(self.policy.connections, self._due))
+            if self._was_crowded_out:
+                self.stopped = None
+                self._run_workers(1)
         finally:
             self.store.release_claims(self.owner)
         if self.error is not None:
@@ -157,8 +160,18 @@ class _Pass:
             if not resend:
                 self.counts[EntryState.HELD] += len(doubtful)
 
-    def _run_workers(self) -> None:
-        count = min(self.policy.connections, self._due)
+    @property
+    def _was_crowded_out(self) -> bool:
+        """A relay that takes our mail refused a further connection, whose entry came back when the others had ended."""
+        refused = isinstance(self.stopped, ServerRefused) and self.stopped.stage in (
+            Stage.CONNECT,
+            Stage.EHLO,
+        )
+        return (
+            refused and bool(self._claimed) and self.counts[EntryState.SENT] > 0 and not self._stop.is_set()
+        )
+
+    def _run_workers(self, count: int) -> None:
         self._lines = [
             Line(self.relay, self.policy.timeouts, self._stop, cool_down_s=self.policy.cool_down_s)
             for _ in range(count)

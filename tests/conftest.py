@@ -33,3 +33,15 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipping is forbidden here: {report.longrepr}"
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A whole module can be skipped, too."""
+    report = yield
+    if report.outcome == "skipped" and os.environ.get("DIGESTBOT_NO_SKIP"):
+        report.outcome = "failed"
+        report.longrepr = f"skipping is forbidden here: {report.longrepr}"
+    return report

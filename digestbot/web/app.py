@@ -98,6 +98,7 @@ def make_app(site: Site) -> ASGIApp:
         exception_handlers={HTTPException: _explain(site), Exception: _apologise(site)},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # a token with a slash behind it is no token
     return Surroundings(app, site)
 
 
