@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from digestbot.model import Opinion, Paper, PaperId, PaperRecord, ReasonKind, Topic, TopicProfile, Vote
-from digestbot.ranking import Index, Ranking, fit, index, load, rank
+from digestbot.ranking import Index, Ranking, explain, fit, index, load, rank
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 SUBJECTS = ["river ice", "bread ovens", "bee dances", "tidal mills", "paper kites", "glass bells"]
@@ -63,6 +63,9 @@ def like(number: int, opinion: Opinion = Opinion.MORE, days: int = 1) -> Vote:
         ("self supervised", "Self-Supervised kites"),
         ("few‑shot", "Few shot kites"),
         ("GAN", "Taming GANs"),
+        ("case study", "Two case studies"),
+        ("cross entropy loss", "Cross-entropy losses"),
+        ("cache", "Caches of kites"),
         ("C++", "Kites in C++ and Rust"),
         ("持续学习", "面向机器人的持续学习方法"),
         ("التعلم الآلي", "مقدمة في التعلُّم الآلي"),
@@ -132,6 +135,35 @@ def test_likes_find_their_neighbourhood_and_dislikes_sink_theirs() -> None:
     after = ranked(catalogue(), *both, votes=(like(1, Opinion.LESS), like(7, Opinion.LESS)))
     assert set(ids(after)[:10]) == {n for n in range(60) if n % 6 == 0}
     assert scores(after)[13] < scores(before)[13]
+
+
+def test_dislikes_keep_their_neighbourhood_away_from_likes() -> None:
+    votes = [like(n) for n in (2, 8, 14)] + [like(n, Opinion.LESS) for n in (1, 7, 13)]
+    found = ranked(catalogue(), votes=tuple(votes))
+    assert {n % 6 for n in ids(found)} == {2}
+    told = explain(index(fit(catalogue()), catalogue()), TopicProfile((), tuple(votes)), PaperId(19), NOW)
+    assert told.parts[-1].name == "votes"
+    assert told.parts[-1].evidence < -0.05
+
+
+def test_meaning_alone_is_evidence_in_a_large_catalogue_that_knows_the_term() -> None:
+    """Forty subjects of eight words each, and every paper on the first names "river ice" but the last ones."""
+    papers = []
+    for n in range(800):
+        own = [f"word{n % 40}x{k}" for k in range(8)]
+        said = " ".join(own[n // 40 % 4 :] * 2)
+        papers.append(paper(n, f"Paper {n}", f"River ice and {said}" if n % 40 == 0 and n < 700 else said))
+    prepared = index(fit(papers), papers)
+    (found,) = rank(prepared, [TopicProfile((topic("river ice"),))], [frozenset()], now=NOW, depth=800)
+    assert set(ids(found)) == set(range(0, 800, 40))
+    kinds = {int(scored.paper_id): scored.reasons[0].kind for scored in found.scored}
+    assert kinds[40] is ReasonKind.TERM
+    assert kinds[760] is ReasonKind.SIMILAR_TOPIC
+    small = [paper for paper in papers if paper.id >= 400]
+    (found,) = rank(
+        index(fit(small), small), [TopicProfile((topic("river ice"),))], [frozenset()], now=NOW, depth=800
+    )
+    assert set(ids(found)) == set(range(400, 700, 40))
 
 
 def test_a_score_means_the_same_on_a_slow_day() -> None:

@@ -69,10 +69,12 @@ def test_a_loud_topic_does_not_starve_the_others() -> None:
 
 
 def test_near_copies_wait_until_nothing_else_is_left() -> None:
-    text = "Bee dances measured with a stopwatch", "Bee dances tell where flowers are. We time them."
+    text = "Bee dances, bee dances", "Bee dances tell where flowers are. Bee dances are timed."
     copies = [Paper(PaperId(n), PaperRecord(*text), NOW) for n in (100, 101, 102)]
-    chosen = choose(prepared(*copies), Topic("bees", ("bee dances",)), most=8)
-    assert len({scored.paper_id for scored in chosen} & {100, 101, 102}) == 1
+    found, bees = prepared(*copies), Topic("bees", ("bee dances",))
+    assert choose(found, bees, most=1)[0].paper_id == 100
+    assert {scored.paper_id for scored in choose(found, bees, most=11)} == {100, *range(2, 60, 6)}
+    assert {scored.paper_id for scored in choose(found, bees, most=13)[11:]} == {101, 102}
 
 
 def test_a_followed_author_is_first_and_fewer_begin_more() -> None:
