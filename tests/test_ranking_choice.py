@@ -71,10 +71,14 @@ def test_a_loud_topic_does_not_starve_the_others() -> None:
 def test_near_copies_wait_until_nothing_else_is_left() -> None:
     text = "Bee dances, bee dances", "Bee dances tell where flowers are. Bee dances are timed."
     copies = [Paper(PaperId(n), PaperRecord(*text), NOW) for n in (100, 101, 102)]
-    found, bees = prepared(*copies), Topic("bees", ("bee dances",))
-    assert choose(found, bees, most=1)[0].paper_id == 100
-    assert {scored.paper_id for scored in choose(found, bees, most=11)} == {100, *range(2, 60, 6)}
-    assert {scored.paper_id for scored in choose(found, bees, most=13)[11:]} == {101, 102}
+    found = prepared(*copies)
+    topics = (
+        Topic("timing", ("bee dances are timed",), weight=10.0),
+        Topic("bees", ("bee dances",), weight=0.2),
+    )
+    assert choose(found, *topics, most=1)[0].paper_id == 100
+    assert {scored.paper_id for scored in choose(found, *topics, most=11)} == {100, *range(2, 60, 6)}
+    assert {scored.paper_id for scored in choose(found, *topics, most=13)[11:]} == {101, 102}
 
 
 def test_a_followed_author_is_first_and_fewer_begin_more() -> None:
