@@ -164,7 +164,8 @@ def test_a_readers_life(tmp_path: Path, browser: Browser, script: bool) -> None:
         browser.do("click", at="button[value=pause]")
         assert "Paused until you resume" in browser.text()
         browser.do("goto", url=base + links.unsubscribe(who).removeprefix(links.base_url))
-        browser.do("press", key="Enter")  # the button has the focus
+        browser.do("wait", at="button:focus", text="Unsubscribe")  # as the page says, once it is laid out
+        browser.do("press", key="Enter")
         browser.do("wait", text="You are unsubscribed")
         assert world.mails(EntryKind.GOODBYE)
         assert browser.do("trouble") == []

@@ -21,7 +21,7 @@ const commands = {
     await context?.close();
     context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, javaScriptEnabled: script, timezoneId: "Europe/Berlin" });
     page = await context.newPage();
-    page.setDefaultTimeout(10000);
+    page.setDefaultTimeout(30000);
     trouble = [];
     page.on("console", (m) => { if (m.type() === "error") trouble.push(m.text()); });
     page.on("pageerror", (e) => trouble.push(String(e)));
