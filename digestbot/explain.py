@@ -24,15 +24,16 @@ from digestbot.model import (
     TopicProfile,
 )
 from digestbot.pipeline import Candidates, Desk, choose, gather
-from digestbot.previews import hindrance
+from digestbot.previews import hindrance, local_date
 from digestbot.semantics import embeddings_of
 from digestbot.storage import Storage
+from digestbot.storage.limits import PUT_OFF
 
 _IN_THE_OUTBOX = {
     EntryState.DEFERRED: Cause.DEFERRED,
     EntryState.IN_DOUBT: Cause.IN_DOUBT,
     EntryState.HELD: Cause.IN_DOUBT,
-    EntryState.QUEUED: Cause.LIMIT,
+    EntryState.QUEUED: Cause.DEFERRED,
     EntryState.SENDING: Cause.IN_DOUBT,
     EntryState.CANCELLED: Cause.LATE,
     EntryState.FAILED: Cause.DEFERRED,
@@ -75,7 +76,13 @@ def _composed(storage: Storage, subscriber: Subscriber, day: date) -> DayAnswer:
     digest, state = found
     if state is EntryState.SENT:
         return DayAnswer(day, sent=digest)
-    return DayAnswer(day, cause=_IN_THE_OUTBOX[state], detail=f"the mail is {state}")
+    reply = storage.slots.find_reply(subscriber.id, day)
+    cause = _IN_THE_OUTBOX[state]
+    if state is EntryState.QUEUED and reply == PUT_OFF:
+        cause = Cause.LIMIT
+    elif state is EntryState.HELD and not reply.startswith("in doubt"):
+        cause = Cause.DEFERRED
+    return DayAnswer(day, cause=cause, detail=f"the mail is {state}" + (f": {reply}" if reply else ""))
 
 
 def _not_ended(desk: Desk, subscriber: Subscriber, day: date, now: datetime) -> DayAnswer:
@@ -130,10 +137,23 @@ def explain_paper(desk: Desk, subscriber: Subscriber, name: str, now: datetime) 
         "title": paper.record.title,
         "score": found.score,
         "min_score": minimum,
-        "would_be_sent": _verdict(desk, subscriber, paper, found.score > minimum, candidates),
+        "would_be_sent": _hindered(subscriber, now)
+        or _excluded(found)
+        or _verdict(desk, subscriber, paper, found.score > minimum, candidates),
         "reasons": [f"{r.kind}: {r.detail}" for r in found.scored.reasons] if found.scored else [],
         "parts": [{"name": p.name, "detail": p.detail, "evidence": p.evidence} for p in found.parts],
     }
+
+
+def _hindered(subscriber: Subscriber, now: datetime) -> str:
+    """Why this person gets nothing at all; '' if they do."""
+    cause = hindrance(subscriber, local_date(subscriber, now))
+    return f"no: nobody {cause} gets digests" if cause else ""
+
+
+def _excluded(found: ranking.Explanation) -> str:
+    terms = [part.detail for part in found.parts if part.name == "excluded term"]
+    return f"no: the excluded term {', '.join(terms)} bars it" if terms else ""
 
 
 def _verdict(desk: Desk, subscriber: Subscriber, paper: Paper, fits: bool, candidates: Candidates) -> str:

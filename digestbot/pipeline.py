@@ -9,6 +9,7 @@ them in a rehearsal, where nothing of it ever happened.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -196,10 +197,17 @@ def run_once(
     bars = bars or Bars()
     report = RunReport(now)
     report.drops = ingest_drops(desk, now, rehearsal=rehearsal, progress=bars.ingest)
+    expired = expire_late(desk, now)
     report.digests = compose_due(desk, now, stop=stop)
     if not rehearsal:
         report.delivery = deliver_due(desk, lambda: now, stop=stop, progress=bars.deliver)
+        report.delivery.counts.update(expired)
     return report
+
+
+def expire_late(desk: Desk, now: datetime) -> Counter[EntryState]:
+    """Ends mails that waited too long, before anything is composed: their papers are candidates again."""
+    return desk.storage.outbox.expire(now, timedelta(hours=desk.settings.max_lateness_hours))
 
 
 def ingest_drops(
@@ -276,6 +284,8 @@ def choose(
     desk: Desk, candidates: Candidates, subscribers: Sequence[Subscriber], slots: Mapping[SubscriberId, date]
 ) -> dict[SubscriberId, Digest | Nothing]:
     """For each of a block of subscribers the digest of the slot, or why there is none. Reads, never writes."""
+    if not subscribers:
+        return {}
     ids = [s.id for s in subscribers]
     votes = desk.storage.subscribers.votes(ids)
     sent = _sent(desk, ids, candidates)

@@ -14,6 +14,7 @@ from digestbot.pipeline import (
     compose_due,
     current_model,
     deliver_due,
+    expire_late,
     ingest_drops,
     open_desk,
 )
@@ -54,8 +55,10 @@ def ingest(desk: Desk) -> RunReport:
 def tick(desk: Desk, stop: threading.Event) -> RunReport:
     """Composes what is due and tries each due mail once."""
     report = RunReport(_now())
+    expired = expire_late(desk, report.now)
     report.digests = compose_due(desk, report.now, stop=stop)
     report.delivery = deliver_due(desk, _now, stop=stop)
+    report.delivery.counts.update(expired)
     note_run(desk, report, _now())
     return report
 

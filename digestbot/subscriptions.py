@@ -69,6 +69,9 @@ class Office:
             added = self.storage.subscribers.add(scheduled, now=self.now)
             ids = [s.id for s in added if s.status is Status.CONFIRMED]
             self.storage.subscribers.record_consents(ids, at=self.now, how=how, detail="")
+            for s in added:
+                if s.status is Status.SUPPRESSED:
+                    self.storage.subscribers.suppress(s.email, reason=how, at=self.now)
         return added
 
     def confirm(self, subscriber_id: SubscriberId, *, how: str, detail: str) -> bool:

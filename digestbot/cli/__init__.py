@@ -117,6 +117,10 @@ def main(words: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # `digestbot papers | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        _raise_in_debug(words)
+        wrong = isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError | PermissionError)
+        _fail(f"{error.filename or 'output'}: {error.strerror or error}", 2 if wrong else 1)
     except Exception as error:  # a defect of ours: said in one line, shown whole with --debug
         _raise_in_debug(words)
         _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1)

@@ -46,8 +46,13 @@ def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -
         with file_bar("reading drops") as reading, count_bar("delivering") as delivering:
             report = run_once(desk, app.now(), stop=stop, bars=Bars(reading, delivering))
         note_run(desk, report, app.now())
+        waiting = desk.storage.outbox.count_due(app.now())
     _tell(report, as_json)
-    if not report.is_complete:
+    if report.delivery and report.delivery.put_off:
+        say(f"{report.delivery.put_off} digests wait: the daily limit is reached")
+    if stop.is_set() or (report.delivery and report.delivery.stopped):
+        say(f"{waiting} mails still wait for the next run")
+    if stop.is_set() or not report.is_complete:
         sys.exit(1)
 
 

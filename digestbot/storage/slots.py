@@ -30,6 +30,13 @@ class SlotStore:
                 found.setdefault(SubscriberId(subscriber_id), set()).add(date.fromisoformat(str(slot)))
         return found
 
+    def find_reply(self, subscriber_id: SubscriberId, slot: date) -> str:
+        """What is noted of a digest's mail: the server's last words, or why it waits; '' for nothing."""
+        row = self._db.row(
+            "SELECT reply FROM outbox WHERE subscriber_id = ? AND slot = ?", (subscriber_id, slot.isoformat())
+        )
+        return "" if row is None or row[0] is None else str(row[0])
+
     def records(self, subscriber_id: SubscriberId) -> list[SlotRecord]:
         """How all slots of one subscriber ended, oldest first."""
         rows = self._db.rows(

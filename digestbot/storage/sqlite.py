@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,6 +45,8 @@ class SqliteDatabase:
         self._name = "the database in memory" if path is None else str(path)
         target = ":memory:" if path is None else str(path)
         try:
+            if path is not None:  # it holds addresses
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             connection = sqlite3.connect(
                 target, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
@@ -58,7 +61,7 @@ class SqliteDatabase:
                     f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
                 )
                 self._guard.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StorageError(f"{target}: {error}") from error
 
     def execute(self, sql: str, values: Sequence[Value] = ()) -> int:

@@ -242,11 +242,11 @@ class SubscriberStore:
         with self._db.transaction():
             keys = (email_key(email), _hashed(self._salt(), email_key(email)))
             removed = self._db.execute("DELETE FROM suppressions WHERE email_key IN (?, ?)", keys)
-            self._db.execute(
+            changed = self._db.execute(
                 "UPDATE subscribers SET status = 'unsubscribed' WHERE email_key = ? AND status = 'suppressed'",
                 (email_key(email),),
             )
-        return removed > 0
+        return removed + changed > 0
 
     def suppressions(self) -> list[tuple[str, str, datetime]]:
         """(address, reason, since when), by address."""
