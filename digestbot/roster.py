@@ -50,6 +50,7 @@ class ImportReport:
 class Line:
     number: int  # 1-based, of the file
     form: Mapping[str, object]
+    problem: str = ""  # why it is no form at all
 
 
 def import_subscribers(office: Office, path: Path, *, sync: bool = False) -> ImportReport:
@@ -78,6 +79,8 @@ def check_file(path: Path) -> int:
     for line in read_lines(path):
         count += 1
         try:
+            if line.problem:
+                raise FormError([line.problem])
             if "email" not in line.form:
                 raise FormError(["email: is missing"])
             key = email_key(overlay(NOBODY, _plain(line.form)).email)
@@ -127,19 +130,16 @@ def _json_list(path: Path, text: str) -> Iterator[Line]:
     except (json.JSONDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: is not valid JSON: {error}") from error
     for number, item in enumerate(items, 1):
-        yield Line(number, _object(path, number, item))
+        yield _line(number, item)
 
 
 def _json_lines(path: Path, file: io.TextIOWrapper) -> Iterator[Line]:
     for number, text in enumerate(file, 1):
         if text.strip():
             try:
-                item = json.loads(text.lstrip("\ufeff"))
+                yield _line(number, json.loads(text.lstrip("\ufeff")))
             except (json.JSONDecodeError, RecursionError) as error:
-                raise UsageError(
-                    f"{path}: line {number}: is not valid JSON: {error}; nothing was imported"
-                ) from error
-            yield Line(number, _object(path, number, item))
+                yield Line(number, {}, f"is not valid JSON: {error}")
 
 
 def _csv_rows(path: Path, file: io.TextIOWrapper) -> Iterator[Line]:
@@ -147,17 +147,16 @@ def _csv_rows(path: Path, file: io.TextIOWrapper) -> Iterator[Line]:
     try:
         for row in rows:
             if None in row:
-                raise UsageError(f"{path}: line {rows.line_num}: has more cells than the header")
+                yield Line(rows.line_num, {}, "has more cells than the header")
+                continue
             cells = {(name or "").lstrip("\ufeff").strip(): cell or "" for name, cell in row.items()}
             yield Line(rows.line_num, form_from_csv(cells))
     except csv.Error as error:
         raise UsageError(f"{path}: line {rows.line_num}: {error}") from error
 
 
-def _object(path: Path, number: int, item: object) -> Mapping[str, object]:
-    if not isinstance(item, dict):
-        raise UsageError(f"{path}: line {number}: is not a JSON object; nothing was imported")
-    return item
+def _line(number: int, item: object) -> Line:
+    return Line(number, item) if isinstance(item, dict) else Line(number, {}, "is not a JSON object")
 
 
 _LEDGER = ("votes", "slots", "sent")  # what `export --full` adds

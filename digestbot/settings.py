@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import dotenv
+from dotenv.parser import parse_stream
 
 from digestbot.errors import SettingsError
 
@@ -86,12 +88,29 @@ def load_settings(folder: Path | None = None, environ: Mapping[str, str] | None 
     Raises SettingsError that names every wrong one.
     """
     path = (folder or Path.cwd()) / ".env"
-    unknown = [
-        _unknown(path, name) for name in read_env_file(path) if name.removeprefix(PREFIX) not in _PARSERS
+    problems = _slips(path)
+    try:
+        settings = parse_settings(current_values(folder, environ))
+    except SettingsError as error:
+        raise SettingsError(problems + error.problems) from error
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _slips(path: Path) -> list[str]:
+    """Lines of an .env file that are none, and names of ours that do not exist."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        bindings = list(parse_stream(file))
+    problems = [
+        f"{path}: line {binding.original.line}: is not NAME=VALUE"
+        for binding in bindings
+        if binding.error or (binding.key and binding.value is None)
     ]
-    if unknown:
-        raise SettingsError(unknown)
-    return parse_settings(current_values(folder, environ))
+    names = [binding.key for binding in bindings if binding.key and binding.key.startswith(PREFIX)]
+    return problems + [_unknown(path, name) for name in names if name.removeprefix(PREFIX) not in _PARSERS]
 
 
 def current_values(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -105,6 +124,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     """The variables of one .env file, literally: no ${...} expansion. A missing file has none."""
     if not path.is_file():
         return {}
+    logging.getLogger("dotenv").setLevel(logging.ERROR)  # _slips() names lines that cannot be read
     try:
         found = dotenv.dotenv_values(path, interpolate=False, encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

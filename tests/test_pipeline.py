@@ -178,6 +178,14 @@ def test_an_import_with_a_wrong_line_changes_nothing(household: Household) -> No
     assert household.do("subscribers", "list", "--json").out == ""
 
 
+def test_every_wrong_line_is_named(household: Household) -> None:
+    Path("people.jsonl").write_text('{"email": "ok@example.org"}\n{"email": \n[1]\n{"email": "bad"}\n')
+    answer = household.run("subscribers", "import", "people.jsonl", now=BEFORE)
+    assert answer.code == 2
+    assert [f"line {n}:" in answer.err for n in (1, 2, 3, 4)] == [False, True, True, True]
+    assert household.do("subscribers", "list", "--json").out == ""
+
+
 def test_a_full_export_repeats_nothing_on_an_empty_machine(household: Household) -> None:
     household.subscribe("ada@example.org", "reasoning", now=BEFORE)
     household.drop(shared("drops/page-a.txt"))

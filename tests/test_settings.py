@@ -90,3 +90,13 @@ def test_a_slip_in_the_env_file_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DIGESTBOT_WINDOWS_DAYS=3\n")
     with pytest.raises(SettingsError, match="DIGESTBOT_WINDOW_DAYS is meant"):
         load_settings(tmp_path, {})
+
+
+def test_all_slips_of_the_env_file_are_named_with_the_wrong_settings(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DIGESTBOT_BOGUS=1\nthis is no line\nDIGESTBOT_WINDOW_DAYS=soon\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, {})
+    text = "\n".join(caught.value.problems)
+    assert "line 2" in text
+    assert "DIGESTBOT_BOGUS" in text
+    assert "DIGESTBOT_WINDOW_DAYS: 'soon'" in text
