@@ -118,7 +118,7 @@ class _Pass:
         self._is_full = False  # the daily limit is reached
         self._pauses = DomainPauses()
         self._breaker = PolicyBreaker.from_text(storage.operation.find_fact(BREAKER_FACT))
-        self._due = 0
+        self._due = self._ended_before = 0
         self._progress: Progress | None = None
 
     # ---- the pass ------------------------------------------------------------------------------------------------
@@ -127,14 +127,12 @@ class _Pass:
         self._stop, self._progress = stop, progress
         self._recover()
         self.counts += self.store.expire(self.started_at, self.policy.max_lateness)
+        self._ended_before = sum(self.counts.values())
         self._due = self.store.count_due(self.started_at)
         if self._due and self._breaker.is_open(self.started_at):
             return DeliveryReport(self.counts, DeliveryStopped(_breaker_text(self._breaker)))
         try:
             self._run_workers(min(self.policy.connections, self._due))
-            if self._was_crowded_out:
-                self.stopped = None
-                self._run_workers(1)
         finally:
             self.store.release_claims(self.owner)
         if self.error is not None:
@@ -159,17 +157,6 @@ class _Pass:
                 )
             if not resend:
                 self.counts[EntryState.HELD] += len(doubtful)
-
-    @property
-    def _was_crowded_out(self) -> bool:
-        """A relay that takes our mail refused a further connection, whose entry came back when the others had ended."""
-        refused = isinstance(self.stopped, ServerRefused) and self.stopped.stage in (
-            Stage.CONNECT,
-            Stage.EHLO,
-        )
-        return (
-            refused and bool(self._claimed) and self.counts[EntryState.SENT] > 0 and not self._stop.is_set()
-        )
 
     def _run_workers(self, count: int) -> None:
         self._lines = [
@@ -209,6 +196,7 @@ class _Pass:
 
     def _work(self, line: Line) -> None:
         try:
+            line.open()  # before an entry is taken: a refused connection leaves nothing behind
             while (entry := self._next()) is not None:
                 self._treat(entry, line)
         except ServerRefused as refusal:
@@ -344,7 +332,8 @@ class _Pass:
         """One connection fewer; where the relay refuses altogether, or this was the last one, the pass ends."""
         with self._lock:
             self._lines = [line for line in self._lines if line.is_working]
-            if refusal.stage not in (Stage.CONNECT, Stage.EHLO) or not self._lines:
+            is_work_left = sum(self.counts.values()) < self._ended_before + self._due
+            if refusal.stage not in (Stage.CONNECT, Stage.EHLO) or (not self._lines and is_work_left):
                 self.stopped = self.stopped or refusal
 
     def _end(self, error: BaseException | None) -> None:
