@@ -94,11 +94,11 @@ def _copy_checked(backup: Path, part: Path) -> None:
 
 
 def _close_the_past(storage: Storage, now: datetime) -> Restored:
-    known = [at for at in (backup_made_at(storage), storage.outbox.last_recorded_at()) if at is not None]
+    known = [at for at in (backup_made_at(storage), storage.entries.last_recorded_at()) if at is not None]
     slots = 0
     while due := storage.subscribers.due(now, BLOCK):
         slots += _skip_due(storage, due, now)
-    held = storage.outbox.hold_unfinished("restored from a backup: perhaps sent since, perhaps not")
+    held = storage.entries.hold_unfinished("restored from a backup: perhaps sent since, perhaps not")
     return Restored(max(known, default=None), slots, held)
 
 

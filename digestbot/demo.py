@@ -201,7 +201,7 @@ def _pass(desk: Desk, now: datetime, say: Callable[[str], None]) -> None:
 def _result(desk: Desk, folder: Path, mails: Path) -> DemoResult:
     storage = desk.storage
     entries = {
-        (e.subscriber_id, e.digest.slot): e for e in storage.outbox.list_entries(EntryState) if e.digest
+        (e.subscriber_id, e.digest.slot): e for e in storage.entries.list_entries(EntryState) if e.digest
     }
     slots = [
         _slot(subscriber, record, entries.get((subscriber.id, record.slot)), mails)

@@ -100,7 +100,7 @@ def run_pass(
 
 def states(storage: Storage) -> dict[str, int]:
     """Entries by state, without the states that have none."""
-    return {state.value: count for state, count in storage.outbox.counts().items() if count}
+    return {state.value: count for state, count in storage.entries.counts().items() if count}
 
 
 def state_of(storage: Storage, subscriber: Subscriber, slot: date = SLOT) -> EntryState:

@@ -73,7 +73,7 @@ def deliver_hostile_digests(folder: Path, count: int, seed: int = 5) -> None:
             assert compose_due(desk, NOW).composed == count
             room = MailRoom(settings, desk.storage, desk.links, desk.renderer)
             made = {
-                entry.recipient: room.make(entry) for entry in desk.storage.outbox.list_entries(limit=count)
+                entry.recipient: room.make(entry) for entry in desk.storage.entries.list_entries(limit=count)
             }
             report = deliver_due(desk, lambda: NOW)
     assert report.counts == {"sent": count}

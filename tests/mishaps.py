@@ -97,7 +97,7 @@ def kill_again_and_again(folder: Path, *, digests: int, kills: int, seed: int = 
 
 def assert_adds_up(folder: Path, digests: int) -> None:
     storage = open_storage(folder)
-    assert sum(storage.outbox.counts().values()) == digests
+    assert sum(storage.entries.counts().values()) == digests
     storage.close()
 
 

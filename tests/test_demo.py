@@ -125,7 +125,7 @@ def test_the_files_are_the_mails_of_the_ledger(result: DemoResult) -> None:
     with open_desk(replace(settings, state=result.folder / settings.state)) as desk:
         ledger = {
             (e.recipient, e.digest.slot): e.message_id
-            for e in desk.storage.outbox.list_entries([EntryState.SENT])
+            for e in desk.storage.entries.list_entries([EntryState.SENT])
             if e.digest
         }
     sent = [slot for slot in result.slots if slot.papers]

@@ -55,7 +55,7 @@ def test_a_deferred_recipient_is_tried_again_later(storage: Storage, reply: str)
     queue_digests(storage, [ADA, BOB])
     with SmtpServer(at("rcpt", reply, who=ADA, times=1)) as server:
         assert run_pass(storage, server.url()).counts == {EntryState.DEFERRED: 1, EntryState.SENT: 1}
-        entry = storage.outbox.list_entries()[0]
+        entry = storage.entries.list_entries()[0]
         assert entry.last_reply == reply
         assert entry.next_attempt_at is not None
         assert timedelta(minutes=5) <= entry.next_attempt_at - NOW <= timedelta(minutes=6)
@@ -70,7 +70,7 @@ def test_back_off_grows_to_67_minutes_and_ends_after_a_day(storage: Storage) -> 
     with SmtpServer(at("rcpt", "451 4.7.1 later", who=ADA)) as server:
         while state_of(storage, ada) is not EntryState.FAILED:
             run_pass(storage, server.url(), minutes=minutes)
-            found = storage.outbox.list_entries()
+            found = storage.entries.list_entries()
             if found and found[0].next_attempt_at:
                 wait = (found[0].next_attempt_at - NOW).total_seconds() / 60 - minutes
                 waits.append(wait)
@@ -160,7 +160,7 @@ def test_a_relay_that_refuses_us_stops_and_keeps_the_queue(storage: Storage, sta
     assert reply[4:] in str(report.stopped)
     assert report.counts == {}
     assert states(storage) == {"queued": 3}
-    assert all(entry.attempts == 0 for entry in storage.outbox.list_entries())
+    assert all(entry.attempts == 0 for entry in storage.entries.list_entries())
     with SmtpServer() as server:
         assert run_pass(storage, server.url()).counts == {EntryState.SENT: 3}
 
@@ -243,7 +243,7 @@ def test_a_domain_that_defers_three_times_is_postponed_alone(storage: Storage) -
         report = run_pass(storage, server.url(), replace(QUICK, connections=1))
     assert report.counts == {EntryState.DEFERRED: 9, EntryState.SENT: 9}
     assert sum("slow.example" in line for line in server.commands) == 3
-    waiting = storage.outbox.list_entries()
+    waiting = storage.entries.list_entries()
     assert sorted(entry.attempts for entry in waiting) == [0] * 6 + [1] * 3
     assert len({entry.next_attempt_at for entry in waiting if entry.attempts == 0}) == 1
 
@@ -266,8 +266,8 @@ def test_in_doubt_is_held_where_the_operator_wants_so(storage: Storage) -> None:
     with SmtpServer(at("text", Misbehave.DROP, times=1)) as server:
         assert run_pass(storage, server.url(), hold).counts == {EntryState.HELD: 1}
         assert run_pass(storage, server.url(), hold, minutes=700).counts == {}
-        (entry,) = storage.outbox.list_entries([EntryState.HELD])
-        assert storage.outbox.release(entry.id)
+        (entry,) = storage.entries.list_entries([EntryState.HELD])
+        assert storage.entries.release(entry.id)
         assert run_pass(storage, server.url(), hold, minutes=700).counts == {EntryState.SENT: 1}
     assert len(server.messages) == 2
 
@@ -319,8 +319,8 @@ def test_a_non_ascii_local_part_is_held_where_the_server_cannot_take_it(storage:
     queue_digests(storage, [zoe, BOB])
     with SmtpServer(features=("PIPELINING",)) as server:
         assert run_pass(storage, server.url()).counts == {EntryState.HELD: 1, EntryState.SENT: 1}
-    (entry,) = storage.outbox.list_entries([EntryState.HELD])
-    storage.outbox.release(entry.id)
+    (entry,) = storage.entries.list_entries([EntryState.HELD])
+    storage.entries.release(entry.id)
     with SmtpServer() as server:
         assert run_pass(storage, server.url()).counts == {EntryState.SENT: 1}
     assert server.recipients == [zoe]

@@ -139,5 +139,5 @@ def test_what_is_put_off_too_long_is_cancelled(storage: Storage) -> None:
         assert states(storage) == {"sent": 1, "queued": 1}
         run_pass(storage, server.url(), replace(QUICK, daily_limit=1), minutes=13 * 60)
     assert states(storage) == {"sent": 1, "cancelled": 1}
-    [entry] = storage.outbox.list_entries([EntryState.CANCELLED])
+    [entry] = storage.entries.list_entries([EntryState.CANCELLED])
     assert entry.last_reply == "put off by the daily limit"

@@ -35,7 +35,7 @@ def test_the_disk_is_full(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="full"):
             run_pass(storage, server.url())
         sent_while_full = len(server.messages)
-        assert sum(storage.outbox.counts().values()) == 400
+        assert sum(storage.entries.counts().values()) == 400
         doubtful = states(storage).get("in_doubt", 0)
         storage.close()
         storage = open_storage(tmp_path)  # there is room again

@@ -354,16 +354,16 @@ def test_a_name_nobody_can_read_is_elsewhere() -> None:
 
 def test_release_and_drop(storage: Storage) -> None:
     _, bob, _ = queue_digests(storage, ["ada@one.example", "bob@one.example", "cyd@one.example"])
-    first, second, third = storage.outbox.list_entries()
+    first, second, third = storage.entries.list_entries()
     storage.outbox.record(first, Outcome(EntryState.HELD, "x"), NOW)
     storage.db.execute("UPDATE outbox SET state = 'held' WHERE id = ?", (first.id,))
-    assert storage.outbox.release(first.id)
-    assert not storage.outbox.release(first.id)
-    assert not storage.outbox.release(second.id)
-    assert storage.outbox.drop(second.id, NOW)
-    assert not storage.outbox.drop(second.id, NOW)
+    assert storage.entries.release(first.id)
+    assert not storage.entries.release(first.id)
+    assert not storage.entries.release(second.id)
+    assert storage.entries.drop(second.id, NOW)
+    assert not storage.entries.drop(second.id, NOW)
     storage.outbox.claim(NOW, "me", 9, real_now=NOW)
-    assert not storage.outbox.drop(third.id, NOW), "it is being sent"
+    assert not storage.entries.drop(third.id, NOW), "it is being sent"
     assert state_of(storage, bob) is EntryState.CANCELLED
     assert storage.outbox.sent_papers([bob.id], SLOT) == {bob.id: set()}
 

@@ -149,7 +149,7 @@ class World:
 
     def mails(self, kind: EntryKind | None = None) -> list[OutboxEntry]:
         with self.desk() as desk:
-            found = desk.storage.outbox.list_entries(limit=100_000)
+            found = desk.storage.entries.list_entries(limit=100_000)
         return [entry for entry in found if kind is None or entry.kind is kind]
 
     def votes(self, subscriber_id: SubscriberId) -> set[tuple[int, str]]:

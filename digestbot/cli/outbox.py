@@ -25,7 +25,7 @@ def list_(app: App, states: tuple[str, ...], as_json: bool) -> None:
     if unknown:
         raise UsageError(f"{', '.join(unknown)}: must be of {', '.join(EntryState)}")
     with app.rehearsal() as storage:
-        entries = storage.outbox.list_entries([EntryState(state) for state in states])
+        entries = storage.entries.list_entries([EntryState(state) for state in states])
     if as_json:
         print_json_lines(
             {
@@ -58,7 +58,7 @@ def release(app: App, ids: tuple[int, ...]) -> None:
 
     with app.storage() as storage, storage.transaction():
         for number in ids:
-            if not storage.outbox.release(EntryId(number)):
+            if not storage.entries.release(EntryId(number)):
                 raise UsageError(f"entry {number} is not held; `outbox list held` shows which are")
     say(f"{len(ids)} released")
 
@@ -72,6 +72,6 @@ def drop(app: App, ids: tuple[int, ...]) -> None:
 
     with app.storage() as storage, storage.transaction():
         for number in ids:
-            if not storage.outbox.drop(EntryId(number), app.now()):
+            if not storage.entries.drop(EntryId(number), app.now()):
                 raise UsageError(f"entry {number} does not wait; `outbox list` shows which do")
     say(f"{len(ids)} dropped")

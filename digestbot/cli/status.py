@@ -17,7 +17,7 @@ def status_command(app: App, as_json: bool) -> None:
         report = {
             "papers": storage.papers.count(),
             "subscribers": {s.value: n for s, n in storage.subscribers.count_by_status().items()},
-            "outbox": {s.value: n for s, n in storage.outbox.counts().items()},
+            "outbox": {s.value: n for s, n in storage.entries.counts().items()},
             "next_due_at": next_due.isoformat().replace("+00:00", "Z") if next_due else None,
             "runs": [
                 {"started_at": begin.isoformat(), "finished_at": end.isoformat(), **run}

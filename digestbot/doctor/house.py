@@ -129,7 +129,7 @@ def _newest_record(settings: Settings) -> datetime | None:
         return None
     try:
         with open_file(path) as storage:
-            return None if find_flaw(storage.db) else storage.outbox.last_recorded_at()
+            return None if find_flaw(storage.db) else storage.entries.last_recorded_at()
     except StorageError:
         return None  # said by check_database
 

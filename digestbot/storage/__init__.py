@@ -13,6 +13,7 @@ from digestbot.storage.bounces import BounceStore
 from digestbot.storage.browsing import BrowseStore
 from digestbot.storage.database import Database
 from digestbot.storage.drops import DropStore
+from digestbot.storage.entries import EntryStore
 from digestbot.storage.limits import LimitStore
 from digestbot.storage.migrations import migrate, schema_version, steps
 from digestbot.storage.models import ModelStore
@@ -36,6 +37,7 @@ class Storage:
         self.models = ModelStore(db)
         self.slots = SlotStore(db)
         self.outbox = OutboxStore(db)
+        self.entries = EntryStore(db)
         self.limits = LimitStore(db)
         self.bounces = BounceStore(db)
         self.operation = OperationStore(db)

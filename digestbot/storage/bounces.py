@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from digestbot.model import SubscriberId
-from digestbot.storage.database import Database, Value, from_epoch, to_epoch
+from digestbot.storage.database import Database, as_text, from_epoch, to_epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,11 @@ class BounceStore:
         return [
             BounceRecord(
                 subscriber_id,
-                None if slot is None else date.fromisoformat(_text(slot)),
+                None if slot is None else date.fromisoformat(as_text(slot)),
                 from_epoch(at),
-                _text(kind),
-                None if status is None else _text(status),
-                _text(detail),
+                as_text(kind),
+                None if status is None else as_text(status),
+                as_text(detail),
             )
             for slot, at, kind, status, detail in rows
         ]
@@ -68,9 +68,4 @@ class BounceStore:
             " AND state IN ('sent', 'bounced', 'failed')",
             (subscriber_id, slot.isoformat()),
         )
-        return None if row is None or row[0] is None else date.fromisoformat(_text(row[0]))
-
-
-def _text(value: Value) -> str:
-    assert isinstance(value, str)
-    return value
+        return None if row is None or row[0] is None else date.fromisoformat(as_text(row[0]))

@@ -6,13 +6,16 @@ what differs: opening, locking, durability.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 Value = str | int | float | bytes | None
 Row = tuple[Value, ...]
+T = TypeVar("T")
+
+BLOCK = 1000  # rows or ids in one statement
 
 
 class Database(Protocol):
@@ -68,6 +71,21 @@ def take_ids(db: Database, name: str, count: int) -> range:
 def placeholders(count: int) -> str:
     """`?, ?, ?` for an IN list."""
     return ", ".join("?" * count)
+
+
+def in_blocks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The items in order, at most BLOCK at a time: what one statement takes."""
+    return (items[start : start + BLOCK] for start in range(0, len(items), BLOCK))
+
+
+def as_int(value: Value) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def as_text(value: Value) -> str:
+    assert isinstance(value, str)
+    return value
 
 
 def to_epoch(at: datetime) -> int:

@@ -10,11 +10,10 @@ from typing import cast
 
 from digestbot.catalogue import Known, aliases_of, bare, merge
 from digestbot.model import DropId, DropReport, PaperId, PaperRecord, Rejection
-from digestbot.storage.database import Database, Row, Value, from_epoch, placeholders
+from digestbot.storage.database import Database, Row, Value, from_epoch, in_blocks, placeholders
 from digestbot.storage.papers import PaperStore
 from digestbot.storage.records import FIELDS, pack_version, record_values, version_key
 
-BLOCK = 500
 _COLUMNS = "id, state, received_at, backfill, name, format, new, known, updated, rejected, held"
 
 
@@ -85,8 +84,7 @@ class DropStore:
             ids = [PaperId(cast(int, row[0])) for row in rows]
             gone: list[PaperId] = []
             kept: list[PaperId] = []
-            for start in range(0, len(ids), BLOCK):
-                some = ids[start : start + BLOCK]
+            for some in in_blocks(ids):
                 remaining = self._remaining(some)
                 lost = [paper for paper in some if paper not in remaining]
                 gone += self._remove(lost)

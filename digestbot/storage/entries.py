@@ -1,17 +1,21 @@
-"""Outbox entries as they come out of the database."""
+"""Outbox entries as they come out of the database, and what the operator does with them."""
 
 from __future__ import annotations
 
 import json
-from datetime import date
+from collections.abc import Iterable
+from datetime import date, datetime
 
-from digestbot.model import EntryId, EntryKind, EntryState, OutboxEntry, SubscriberId
-from digestbot.storage.database import Row, Value, from_epoch
+from digestbot.model import FINAL_STATES, EntryId, EntryKind, EntryState, OutboxEntry, SubscriberId
+from digestbot.storage.database import Database, Row, as_int, as_text, from_epoch, placeholders, to_epoch
 from digestbot.storage.packing import unpack_digest
 
 SELECT_ENTRY = """SELECT o.id, o.kind, o.state, s.email, o.subscriber_id, o.slot, o.message_id, o.composed_at, o.papers,
     o.payload, o.due_at, o.attempts, o.next_attempt_at, o.reply
     FROM outbox o LEFT JOIN subscribers s ON s.id = o.subscriber_id"""
+
+# An unowned entry in one of these states is tried again once its next attempt is due.
+WAITING = "state IN ('queued', 'deferred', 'in_doubt') AND owner IS NULL"
 
 
 def read_entry(row: Row) -> OutboxEntry:
@@ -31,33 +35,88 @@ def read_entry(row: Row) -> OutboxEntry:
         again,
         reply,
     ) = row
-    subscriber_id = None if subscriber is None else SubscriberId(_int(subscriber))
-    values: dict[str, str] = {} if payload is None else json.loads(_text(payload))
+    subscriber_id = None if subscriber is None else SubscriberId(as_int(subscriber))
+    values: dict[str, str] = {} if payload is None else json.loads(as_text(payload))
     digest = None
     if papers is not None and subscriber_id is not None:
-        digest = unpack_digest(subscriber_id, date.fromisoformat(_text(slot)), composed, _text(papers))
+        digest = unpack_digest(subscriber_id, date.fromisoformat(as_text(slot)), composed, as_text(papers))
     return OutboxEntry(
-        id=EntryId(_int(entry_id)),
-        kind=EntryKind(_text(kind)),
-        state=EntryState(_text(state)),
-        recipient=values.get("to") or ("" if email is None else _text(email)),
+        id=EntryId(as_int(entry_id)),
+        kind=EntryKind(as_text(kind)),
+        state=EntryState(as_text(state)),
+        recipient=values.get("to") or ("" if email is None else as_text(email)),
         subscriber_id=subscriber_id,
-        message_id=_text(message_id),
+        message_id=as_text(message_id),
         composed_at=from_epoch(composed),
         digest=digest,
         payload=values,
         due_at=from_epoch(due),
-        attempts=_int(attempts),
+        attempts=as_int(attempts),
         next_attempt_at=None if again is None else from_epoch(again),
-        last_reply=None if reply is None else _text(reply),
+        last_reply=None if reply is None else as_text(reply),
     )
 
 
-def _int(value: Value) -> int:
-    assert isinstance(value, int)
-    return value
+class EntryStore:
+    """The outbox as the operator sees it."""
 
+    def __init__(self, db: Database) -> None:
+        self._db = db
 
-def _text(value: Value) -> str:
-    assert isinstance(value, str)
-    return value
+    def counts(self) -> dict[EntryState, int]:
+        """All entries by state."""
+        rows = self._db.rows("SELECT state, COUNT(*) FROM outbox GROUP BY state")
+        found = {EntryState(as_text(state)): as_int(count) for state, count in rows}
+        return {state: found.get(state, 0) for state in EntryState}
+
+    def list_entries(self, states: Iterable[EntryState] = (), *, limit: int = 1000) -> list[OutboxEntry]:
+        """The entries in these states (none: all that are not final), oldest due first."""
+        wanted = tuple(states) or tuple(state for state in EntryState if state not in FINAL_STATES)
+        rows = self._db.rows(
+            f"{SELECT_ENTRY} WHERE o.state IN ({placeholders(len(wanted))}) ORDER BY o.due_at, o.id LIMIT ?",
+            (*wanted, limit),
+        )
+        return [read_entry(row) for row in rows]
+
+    def find_entry(self, entry_id: EntryId) -> OutboxEntry | None:
+        row = self._db.row(f"{SELECT_ENTRY} WHERE o.id = ?", (entry_id,))
+        return None if row is None else read_entry(row)
+
+    def release(self, entry_id: EntryId) -> bool:
+        """Sends a held entry again in the next pass, whatever time it is; False: it is not held."""
+        with self._db.transaction():
+            return bool(
+                self._db.execute(
+                    "UPDATE outbox SET state = 'queued', next_attempt_at = NULL WHERE id = ? AND state = 'held'",
+                    (entry_id,),
+                )
+            )
+
+    def drop(self, entry_id: EntryId, now: datetime) -> bool:
+        """Ends an entry that no pass holds as cancelled; False: it has ended or is being sent."""
+        with self._db.transaction():
+            return bool(
+                self._db.execute(
+                    "UPDATE outbox SET state = 'cancelled', finished_at = ?, reply = 'dropped by the operator'"
+                    f" WHERE id = ? AND (state = 'held' OR {WAITING})",
+                    (to_epoch(now), entry_id),
+                )
+            )
+
+    def hold_unfinished(self, reply: str) -> int:
+        """Holds all that has not ended for the operator, whoever had it; returns how many that are."""
+        unfinished = [state for state in EntryState if state not in (*FINAL_STATES, EntryState.HELD)]
+        with self._db.transaction():
+            return self._db.execute(
+                "UPDATE outbox SET state = 'held', owner = NULL, lease_until = NULL, reply = ?"
+                f" WHERE state IN ({placeholders(len(unfinished))})",
+                (reply, *unfinished),
+            )
+
+    def last_recorded_at(self) -> datetime | None:
+        """The newest instant that the ledger speaks of; None: it is empty."""
+        row = self._db.row(
+            "SELECT MAX(at) FROM (SELECT MAX(composed_at) AS at FROM outbox UNION ALL"
+            " SELECT MAX(finished_at) FROM outbox UNION ALL SELECT MAX(at) FROM slots) AS newest"
+        )
+        return None if row is None or row[0] is None else from_epoch(row[0])

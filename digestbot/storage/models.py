@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from digestbot.model import PaperId
-from digestbot.storage.database import Database, placeholders, to_epoch
+from digestbot.storage.database import Database, in_blocks, placeholders, to_epoch
 
 Vector = npt.NDArray[np.floating]
-BLOCK = 500
 
 
 class ModelStore:
@@ -40,8 +39,7 @@ class ModelStore:
         if ids is None:
             return self._read("WHERE model = ?", (fingerprint,))
         found: dict[PaperId, Vector] = {}
-        for start in range(0, len(ids), BLOCK):
-            block = ids[start : start + BLOCK]
+        for block in in_blocks(ids):
             clause = f"WHERE model = ? AND paper_id IN ({placeholders(len(block))})"
             found |= self._read(clause, (fingerprint, *block))
         return found

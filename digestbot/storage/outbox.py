@@ -8,7 +8,7 @@ is decided and recorded, which --now may move; leases count on `real_now`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
@@ -30,12 +30,14 @@ from digestbot.model import (
 from digestbot.storage.database import (
     Database,
     Value,
-    from_epoch,
+    as_int,
+    as_text,
+    in_blocks,
     placeholders,
     take_ids,
     to_epoch,
 )
-from digestbot.storage.entries import SELECT_ENTRY, read_entry
+from digestbot.storage.entries import SELECT_ENTRY, WAITING, read_entry
 from digestbot.storage.limits import PUT_OFF
 from digestbot.storage.packing import pack_papers, packed_paper_ids, to_json, unpack_digest
 
@@ -44,11 +46,7 @@ T = TypeVar("T")
 LEASE = timedelta(seconds=60)
 RETRIED_FOR = timedelta(hours=24)  # a digest of yesterday helps nobody
 OTHER_KINDS_WAIT = timedelta(days=5)  # RFC 5321, 4.5.4.1: give up after 4 to 5 days
-BLOCK = 500  # rows or ids in one statement
 _FOREVER = 2**62
-
-# An unowned entry in one of these states is tried again once its next attempt is due.
-_WAITING = "state IN ('queued', 'deferred', 'in_doubt') AND owner IS NULL"
 
 # Who may still be mailed: part of the statement that marks an entry in doubt, so that nobody is mailed who left before.
 _MAY_BE_MAILED = """(kind = 'operator' OR EXISTS (
@@ -130,7 +128,7 @@ class OutboxStore:
         """Records how slots ended, each once for ever; returns those that had not ended before."""
         fresh: set[tuple[SubscriberId, date]] = set()
         with self.db.transaction():
-            for block in _blocks(records):
+            for block in in_blocks(records):
                 values: list[Value] = []
                 for r in block:
                     values += (
@@ -147,7 +145,7 @@ class OutboxStore:
                     + " ON CONFLICT (subscriber_id, slot) DO NOTHING RETURNING subscriber_id, slot",
                     values,
                 ):
-                    fresh.add((SubscriberId(_int(row[0])), date.fromisoformat(_text(row[1]))))
+                    fresh.add((SubscriberId(as_int(row[0])), date.fromisoformat(as_text(row[1]))))
         return fresh
 
     def sent_papers(
@@ -155,13 +153,13 @@ class OutboxStore:
     ) -> dict[SubscriberId, set[PaperId]]:
         """What counts as sent to each of them in slots from `since_slot` on; ids as stored, merges not resolved."""
         sent: dict[SubscriberId, set[PaperId]] = {subscriber_id: set() for subscriber_id in subscriber_ids}
-        for block in _blocks(subscriber_ids):
+        for block in in_blocks(subscriber_ids):
             for subscriber_id, papers in self.db.rows(
                 f"SELECT subscriber_id, papers FROM outbox WHERE subscriber_id IN ({placeholders(len(block))})"
                 f" AND slot >= ? AND state IN ({placeholders(len(COUNTS_AS_SENT))})",
                 (*block, since_slot.isoformat(), *COUNTS_AS_SENT),
             ):
-                sent[SubscriberId(_int(subscriber_id))].update(packed_paper_ids(_text(papers)))
+                sent[SubscriberId(as_int(subscriber_id))].update(packed_paper_ids(as_text(papers)))
         return sent
 
     def find_digest(self, subscriber_id: SubscriberId, slot: date) -> tuple[Digest, EntryState] | None:
@@ -171,7 +169,7 @@ class OutboxStore:
         )
         if row is None:
             return None
-        return unpack_digest(subscriber_id, slot, row[0], _text(row[1])), EntryState(_text(row[2]))
+        return unpack_digest(subscriber_id, slot, row[0], as_text(row[1])), EntryState(as_text(row[2]))
 
     def queue(self, notice: Notice) -> EntryId:
         """Queues a mail of another kind than digest, due at once."""
@@ -198,10 +196,10 @@ class OutboxStore:
     def count_due(self, now: datetime) -> int:
         """How many entries a pass at this instant would try."""
         row = self.db.row(
-            f"SELECT COUNT(*) FROM outbox WHERE {_WAITING} AND COALESCE(next_attempt_at, 0) <= ?",
+            f"SELECT COUNT(*) FROM outbox WHERE {WAITING} AND COALESCE(next_attempt_at, 0) <= ?",
             (to_epoch(now),),
         )
-        return _int(row[0]) if row else 0
+        return as_int(row[0]) if row else 0
 
     def claim(
         self, now: datetime, owner: str, limit: int, *, real_now: datetime, in_turns: bool = False
@@ -214,11 +212,11 @@ class OutboxStore:
         with self.db.transaction():
             rows = self.db.rows(
                 "UPDATE outbox SET state = 'sending', owner = ?, lease_until = ? WHERE id IN ("
-                f" SELECT id FROM outbox WHERE {_WAITING} AND COALESCE(next_attempt_at, 0) <= ?"
+                f" SELECT id FROM outbox WHERE {WAITING} AND COALESCE(next_attempt_at, 0) <= ?"
                 f" ORDER BY {order} LIMIT ? {self.db.skip_locked()}) RETURNING id",
                 (owner, to_epoch(real_now + LEASE), to_epoch(now), limit),
             )
-            found = self._entries([_int(row[0]) for row in rows])
+            found = self._entries([as_int(row[0]) for row in rows])
         return self._by_turn(found) if in_turns else found
 
     def renew(self, owner: str, *, real_now: datetime) -> None:
@@ -277,7 +275,8 @@ class OutboxStore:
     def owners(self) -> list[str]:
         """Who holds entries, living or dead."""
         return [
-            _text(row[0]) for row in self.db.rows("SELECT DISTINCT owner FROM outbox WHERE owner IS NOT NULL")
+            as_text(row[0])
+            for row in self.db.rows("SELECT DISTINCT owner FROM outbox WHERE owner IS NOT NULL")
         ]
 
     def take_over(
@@ -299,7 +298,7 @@ class OutboxStore:
                 " WHERE owner = ? AND lease_until <= ? RETURNING id",
                 (state, owner, lease),
             )
-        return [EntryId(_int(row[0])) for row in rows]
+        return [EntryId(as_int(row[0])) for row in rows]
 
     def expire(self, now: datetime, max_lateness: timedelta) -> Counter[EntryState]:
         """Ends what waited too long: never tried `cancelled`, else `failed`; returns how many of each.
@@ -317,70 +316,10 @@ class OutboxStore:
             for condition, wait, state in rules:
                 ended[state] += self.db.execute(
                     f"UPDATE outbox SET state = ?, finished_at = ?, reply = COALESCE(reply, 'too late')"
-                    f" WHERE {_WAITING} AND {condition} AND due_at < ?",
+                    f" WHERE {WAITING} AND {condition} AND due_at < ?",
                     (state, to_epoch(now), to_epoch(now - wait)),
                 )
         return +ended
-
-    # ---- the operator --------------------------------------------------------------------------------------------
-
-    def counts(self) -> dict[EntryState, int]:
-        """All entries by state."""
-        rows = self.db.rows("SELECT state, COUNT(*) FROM outbox GROUP BY state")
-        found = {EntryState(_text(state)): _int(count) for state, count in rows}
-        return {state: found.get(state, 0) for state in EntryState}
-
-    def list_entries(self, states: Iterable[EntryState] = (), *, limit: int = 1000) -> list[OutboxEntry]:
-        """The entries in these states (none: all that are not final), oldest due first."""
-        wanted = tuple(states) or tuple(state for state in EntryState if state not in FINAL_STATES)
-        rows = self.db.rows(
-            f"{SELECT_ENTRY} WHERE o.state IN ({placeholders(len(wanted))}) ORDER BY o.due_at, o.id LIMIT ?",
-            (*wanted, limit),
-        )
-        return [read_entry(row) for row in rows]
-
-    def find_entry(self, entry_id: EntryId) -> OutboxEntry | None:
-        found = self._entries([entry_id])
-        return found[0] if found else None
-
-    def release(self, entry_id: EntryId) -> bool:
-        """Sends a held entry again in the next pass, whatever time it is; False: it is not held."""
-        with self.db.transaction():
-            return bool(
-                self.db.execute(
-                    "UPDATE outbox SET state = 'queued', next_attempt_at = NULL WHERE id = ? AND state = 'held'",
-                    (entry_id,),
-                )
-            )
-
-    def drop(self, entry_id: EntryId, now: datetime) -> bool:
-        """Ends an entry that no pass holds as cancelled; False: it has ended or is being sent."""
-        with self.db.transaction():
-            return bool(
-                self.db.execute(
-                    "UPDATE outbox SET state = 'cancelled', finished_at = ?, reply = 'dropped by the operator'"
-                    f" WHERE id = ? AND (state = 'held' OR {_WAITING})",
-                    (to_epoch(now), entry_id),
-                )
-            )
-
-    def hold_unfinished(self, reply: str) -> int:
-        """Holds all that has not ended for the operator, whoever had it; returns how many that are."""
-        unfinished = [state for state in EntryState if state not in (*FINAL_STATES, EntryState.HELD)]
-        with self.db.transaction():
-            return self.db.execute(
-                "UPDATE outbox SET state = 'held', owner = NULL, lease_until = NULL, reply = ?"
-                f" WHERE state IN ({placeholders(len(unfinished))})",
-                (reply, *unfinished),
-            )
-
-    def last_recorded_at(self) -> datetime | None:
-        """The newest instant that the ledger speaks of; None: it is empty."""
-        row = self.db.row(
-            "SELECT MAX(at) FROM (SELECT MAX(composed_at) AS at FROM outbox UNION ALL"
-            " SELECT MAX(finished_at) FROM outbox UNION ALL SELECT MAX(at) FROM slots) AS newest"
-        )
-        return None if row is None or row[0] is None else from_epoch(row[0])
 
     # ---- parts ---------------------------------------------------------------------------------------------------
 
@@ -395,7 +334,7 @@ class OutboxStore:
 
     def _entries(self, ids: Sequence[int]) -> list[OutboxEntry]:
         found: list[OutboxEntry] = []
-        for block in _blocks(ids):
+        for block in in_blocks(ids):
             rows = self.db.rows(f"{SELECT_ENTRY} WHERE o.id IN ({placeholders(len(block))})", block)
             found += map(read_entry, rows)
         return sorted(found, key=lambda entry: (entry.due_at, entry.id))
@@ -406,20 +345,3 @@ class OutboxStore:
             " lease_until = NULL WHERE owner = ? AND state = 'sending' AND lease_until <= ?",
             (owner, lease),
         )
-
-
-# ---- rows -------------------------------------------------------------------------------------------------------
-
-
-def _blocks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    return (values[start : start + BLOCK] for start in range(0, len(values), BLOCK))
-
-
-def _int(value: Value) -> int:
-    assert isinstance(value, int)
-    return value
-
-
-def _text(value: Value) -> str:
-    assert isinstance(value, str)
-    return value

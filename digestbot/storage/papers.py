@@ -10,9 +10,11 @@ from typing import TypeVar, cast
 from digestbot.catalogue import Change, Effect, Entry, Known, Seen, Work, bare, decide
 from digestbot.model import DropId, DropReport, Paper, PaperId, PaperRecord
 from digestbot.storage.database import (
+    BLOCK,
     Database,
     Value,
     from_epoch,
+    in_blocks,
     placeholders,
     take_ids,
     to_epoch,
@@ -29,7 +31,6 @@ from digestbot.storage.records import (
 )
 
 _T = TypeVar("_T")
-BLOCK = 1000  # rows read at once; values in one statement
 
 
 class PaperStore:
@@ -51,13 +52,13 @@ class PaperStore:
     def papers(self, ids: Collection[PaperId]) -> dict[PaperId, Paper]:
         """Papers by the id asked for; a merged paper's old id finds the one it became. Unknown ids are left out."""
         living = self.resolve(ids)
-        found = {p.id: p for some in _blocks(sorted(set(living.values()))) for p in self._among(some)}
+        found = {p.id: p for some in in_blocks(sorted(set(living.values()))) for p in self._among(some)}
         return {asked: found[now] for asked, now in living.items() if now in found}
 
     def resolve(self, ids: Collection[PaperId]) -> dict[PaperId, PaperId]:
         """Each id with the id of the paper it is now: itself, or the paper it was merged into."""
         living = {identifier: identifier for identifier in ids}
-        for some in _blocks(sorted(living)):
+        for some in in_blocks(sorted(living)):
             sql = f"SELECT old_id, paper_id FROM merges WHERE old_id IN ({placeholders(len(some))})"
             living.update((_id(old), _id(new)) for old, new in self._db.rows(sql, some))
         return living
@@ -105,14 +106,14 @@ class PaperStore:
     def find_known(self, aliases: Collection[str]) -> list[Known]:
         """All papers that have one of the aliases, with everything known of them."""
         ids: set[Value] = set()
-        for some in _blocks(sorted(aliases)):
+        for some in in_blocks(sorted(aliases)):
             sql = f"SELECT DISTINCT paper_id FROM aliases WHERE alias IN ({placeholders(len(some))})"
             ids.update(row[0] for row in self._db.rows(sql, some))
         return list(self.known(cast("set[PaperId]", ids)))
 
     def known(self, ids: Collection[PaperId]) -> Iterator[Known]:
         """Papers of these ids, none of them merged away, with everything known of them."""
-        for some in _blocks(sorted(ids)):
+        for some in in_blocks(sorted(ids)):
             yield from self._known(some)
 
     def _known(self, ids: Sequence[Value]) -> Iterator[Known]:
@@ -212,7 +213,7 @@ class PaperStore:
 
     def _seen_in(self, drop: DropId, ids: Collection[PaperId]) -> set[PaperId]:
         found: set[PaperId] = set()
-        for some in _blocks(sorted(set(ids))):
+        for some in in_blocks(sorted(set(ids))):
             sql = f"SELECT paper_id FROM sightings WHERE drop_id = ? AND paper_id IN ({placeholders(len(some))})"
             found.update(_id(row[0]) for row in self._db.rows(sql, (drop, *some)))
         return found
@@ -280,8 +281,3 @@ def _versions_to_write(work: Work) -> Iterable[PaperRecord]:
         old = set(work.was[0].versions)
         return [version for version in work.versions if version not in old]
     return work.versions
-
-
-def _blocks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    for start in range(0, len(items), BLOCK):
-        yield items[start : start + BLOCK]

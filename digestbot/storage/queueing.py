@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from digestbot.model import EntryKind, SubscriberId
-from digestbot.storage.database import Database, Value, placeholders, to_epoch
+from digestbot.storage.database import Database, as_int, placeholders, to_epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class QueueStore:
         return [
             WaitingMail(
                 EntryKind(str(kind)),
-                None if subscriber is None else SubscriberId(_int(subscriber)),
+                None if subscriber is None else SubscriberId(as_int(subscriber)),
                 str(email),
-                _int(due),
-                None if again is None else _int(again),
-                _int(attempts),
+                as_int(due),
+                None if again is None else as_int(again),
+                as_int(attempts),
             )
             for kind, subscriber, email, due, again, attempts in rows
         ]
@@ -51,7 +51,7 @@ class QueueStore:
             "SELECT at, count FROM handovers WHERE at > ? AND at <= ? AND count > 0 ORDER BY at",
             (to_epoch(now - timedelta(hours=24)), to_epoch(now)),
         )
-        return [(_int(at), _int(count)) for at, count in rows]
+        return [(as_int(at), as_int(count)) for at, count in rows]
 
     def last_sent(self, ids: Sequence[SubscriberId]) -> dict[SubscriberId, str]:
         """The last slot, as text, of which each of a block of subscribers got a digest; without those who got none."""
@@ -60,9 +60,4 @@ class QueueStore:
             " AND slot IS NOT NULL AND state = 'sent' GROUP BY subscriber_id",
             ids,
         )
-        return {SubscriberId(_int(subscriber)): str(slot) for subscriber, slot in rows}
-
-
-def _int(value: Value) -> int:
-    assert isinstance(value, int)
-    return value
+        return {SubscriberId(as_int(subscriber)): str(slot) for subscriber, slot in rows}

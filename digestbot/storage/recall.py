@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator
 from datetime import date
 
 from digestbot.model import Digest, EntryId, EntryState, PaperId, SlotOutcome, SlotRecord, SubscriberId
-from digestbot.storage.database import Database, placeholders, to_epoch
+from digestbot.storage.database import BLOCK, Database, placeholders, to_epoch
 from digestbot.storage.packing import pack_papers, packed_paper_ids
 
-BLOCK = 1000
 WAITING = (EntryState.QUEUED, EntryState.DEFERRED)
 GONE_OUT = (EntryState.SENT, EntryState.IN_DOUBT, EntryState.HELD, EntryState.SENDING)
 

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from digestbot.model import Cause, SlotOutcome, SlotRecord, SubscriberId
-from digestbot.storage.database import Database, Value, from_epoch, placeholders
-
-BLOCK = 1000
+from digestbot.storage.database import Database, Value, from_epoch, in_blocks, placeholders
 
 
 class SlotStore:
@@ -18,8 +16,7 @@ class SlotStore:
     def recorded(self, ids: Sequence[SubscriberId], since: date) -> dict[SubscriberId, set[date]]:
         """The slots from `since` on that have ended, of each of the subscribers who has any."""
         found: dict[SubscriberId, set[date]] = {}
-        for start in range(0, len(ids), BLOCK):
-            block = ids[start : start + BLOCK]
+        for block in in_blocks(ids):
             rows = self._db.rows(
                 f"SELECT subscriber_id, slot FROM slots WHERE subscriber_id IN ({placeholders(len(block))})"
                 " AND slot >= ?",

@@ -20,9 +20,19 @@ from digestbot.model import (
     Topic,
     Vote,
 )
-from digestbot.storage.database import Database, Row, Value, from_epoch, placeholders, take_ids, to_epoch
+from digestbot.storage.database import (
+    BLOCK,
+    Database,
+    Row,
+    Value,
+    as_int,
+    from_epoch,
+    in_blocks,
+    placeholders,
+    take_ids,
+    to_epoch,
+)
 
-BLOCK = 1000
 _SALT = "salt of deleted addresses"
 SUBSCRIBER_COLUMNS = (
     "id, email, name, status, timezone, send_at, days, paused_until, max_papers, min_score, trending_share,"
@@ -85,7 +95,7 @@ class SubscriberStore:
 
     def count_by_status(self) -> dict[Status, int]:
         rows = self._db.rows("SELECT status, count(*) FROM subscribers GROUP BY status")
-        counted = {str(status): _int(count) for status, count in rows}
+        counted = {str(status): as_int(count) for status, count in rows}
         return {status: counted.get(status.value, 0) for status in Status}
 
     # ---- writing ------------------------------------------------------------------------------------------------
@@ -160,7 +170,7 @@ class SubscriberStore:
     def votes(self, ids: Collection[SubscriberId]) -> dict[SubscriberId, tuple[Vote, ...]]:
         """What each of the subscribers said, oldest first; those who said nothing are left out."""
         said: dict[SubscriberId, list[Vote]] = {}
-        for block in _blocks(list(ids)):
+        for block in in_blocks(list(ids)):
             rows = self._db.rows(
                 "SELECT v.subscriber_id, coalesce(m.paper_id, v.paper_id), v.opinion, v.at FROM votes v"
                 " LEFT JOIN merges m ON m.old_id = v.paper_id"
@@ -168,8 +178,8 @@ class SubscriberStore:
                 block,
             )
             for subscriber_id, paper_id, opinion, at in rows:
-                vote = Vote(PaperId(_int(paper_id)), Opinion(str(opinion)), from_epoch(at))
-                said.setdefault(SubscriberId(_int(subscriber_id)), []).append(vote)
+                vote = Vote(PaperId(as_int(paper_id)), Opinion(str(opinion)), from_epoch(at))
+                said.setdefault(SubscriberId(as_int(subscriber_id)), []).append(vote)
         return {subscriber_id: tuple(votes) for subscriber_id, votes in said.items()}
 
     def vote(self, subscriber_id: SubscriberId, votes: Sequence[Vote]) -> None:
@@ -201,7 +211,7 @@ class SubscriberStore:
         salt = self._salt()
         keys |= {_hashed(salt, key): key for key in list(keys)} if salt else {}
         found: set[str] = set()
-        for block in _blocks(list(keys)):
+        for block in in_blocks(list(keys)):
             sql = f"SELECT email_key FROM suppressions WHERE email_key IN ({placeholders(len(block))})"
             found.update(keys[str(row[0])] for row in self._db.rows(sql, block))
         return found
@@ -256,7 +266,7 @@ class SubscriberStore:
     # ---- inside -----------------------------------------------------------------------------------------------------
 
     def _where(self, column: str, values: Sequence[Value]) -> Iterator[Subscriber]:
-        for block in _blocks(values):
+        for block in in_blocks(values):
             sql = (
                 f"SELECT {SUBSCRIBER_COLUMNS} FROM subscribers WHERE {column} IN ({placeholders(len(block))})"
             )
@@ -265,11 +275,6 @@ class SubscriberStore:
 
 def _epoch(at: datetime | None) -> int | None:
     return None if at is None else to_epoch(at)
-
-
-def _blocks(values: Sequence[Value]) -> Iterator[Sequence[Value]]:
-    for start in range(0, len(values), BLOCK):
-        yield values[start : start + BLOCK]
 
 
 def _values(s: Subscriber) -> tuple[Value, ...]:
@@ -296,7 +301,7 @@ def _values(s: Subscriber) -> tuple[Value, ...]:
 def read_subscriber(row: Row) -> Subscriber:
     key, email, name, status, zone, send_at, days, paused, papers, score, share, topics, confirmed, due = row
     return Subscriber(
-        id=SubscriberId(_int(key)),
+        id=SubscriberId(as_int(key)),
         email=str(email),
         name=None if name is None else str(name),
         status=Status(str(status)),
@@ -306,7 +311,7 @@ def read_subscriber(row: Row) -> Subscriber:
             days=tuple(str(days).split(",")) if days else (),
             paused_until=None if paused is None else date.fromisoformat(str(paused)),
         ),
-        preferences=Preferences(_int(papers), _float(score), _float(share), _topics(str(topics))),
+        preferences=Preferences(as_int(papers), _float(score), _float(share), _topics(str(topics))),
         confirmed_at=None if confirmed is None else from_epoch(confirmed),
         next_due_at=None if due is None else from_epoch(due),
     )
@@ -324,11 +329,6 @@ def _topics(text: str) -> tuple[Topic, ...]:
         )
         for item in json.loads(text)
     )
-
-
-def _int(value: Value) -> int:
-    assert isinstance(value, int)
-    return value
 
 
 def _float(value: Value) -> float:

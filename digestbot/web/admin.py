@@ -89,7 +89,7 @@ def overview(site: Site, visit: Visit) -> Response:
         values = {
             "papers": storage.papers.count(),
             "subscribers": {s.value: n for s, n in storage.subscribers.count_by_status().items()},
-            "outbox": {s.value: n for s, n in storage.outbox.counts().items() if n},
+            "outbox": {s.value: n for s, n in storage.entries.counts().items() if n},
             "next_due_at": storage.subscribers.next_due_at(),
             "alarms": storage.operation.alarms(),
             "runs": [
@@ -119,7 +119,7 @@ def outbox(site: Site, visit: Visit) -> Response:
     state = visit.query.get("state", "")
     wanted = [EntryState(state)] if state in list(EntryState) else []
     with site.reading() as desk:
-        found = desk.storage.outbox.list_entries(wanted, limit=ROWS)
+        found = desk.storage.entries.list_entries(wanted, limit=ROWS)
     return site.page("admin_outbox.html", {"entries": found, "state": state, "states": list(EntryState)})
 
 

@@ -51,7 +51,7 @@ def metrics(site: Site, visit: Visit) -> Response:
                 for status, count in storage.subscribers.count_by_status().items()
             },
             "digestbot_outbox_entries": {
-                f'{{state="{state}"}}': count for state, count in storage.outbox.counts().items()
+                f'{{state="{state}"}}': count for state, count in storage.entries.counts().items()
             },
             "digestbot_alarms": {"": len(storage.operation.alarms())},
             "digestbot_last_run_timestamp_seconds": {"": runs[0][1].timestamp() if runs else 0},
