@@ -12,12 +12,10 @@ from pathlib import Path
 from digestbot import ingest
 from digestbot.errors import DropError
 from digestbot.model import EntryKind, Opinion, PaperId, Status, Subscriber, SubscriberId, Vote
-from digestbot.subscriptions import Office
+from digestbot.storage import Storage
+from digestbot.subscriptions import CONFIRM_ASKED, CONSENT, MONTH, Office
 
-CONSENT = "Send me a digest of new papers on the topics I chose. I can change it or end it at any time."
-CONFIRM_ASKED = "was asked to confirm"
 LINK_ASKED = "was sent a fresh link"
-CONFIRMS_A_MONTH = 3  # and at most one a day
 LINKS_A_DAY = 3
 _DAY = timedelta(days=1)
 
@@ -45,10 +43,7 @@ def sign_up(office: Office, wanted: Subscriber, *, signup: str, library: Path | 
             return
         votes = [Vote(paper_id, Opinion.LIBRARY, office.now) for paper_id in liked]
         office.storage.subscribers.vote(subscriber.id, votes)
-        asked = office.storage.accounts.times(subscriber.id, CONFIRM_ASKED, since=office.now - 30 * _DAY)
-        if len(asked) < CONFIRMS_A_MONTH and not any(at > office.now - _DAY for at in asked):
-            office.notify(EntryKind.CONFIRM, subscriber)
-            _note(office, subscriber.id, CONFIRM_ASKED, CONSENT)
+        office.ask_to_confirm(subscriber)
 
 
 def like_library(office: Office, subscriber: Subscriber, library: Path) -> int:
@@ -104,6 +99,19 @@ def forget(office: Office, subscriber: Subscriber) -> None:
         office.storage.subscribers.suppress_forgotten(subscriber.email, at=office.now)
         office.storage.accounts.forget_ledger(subscriber.id)
         office.remove(subscriber)
+
+
+def forget_unanswered(storage: Storage, now: datetime) -> int:
+    """Deletes whoever was asked to confirm and did not for 30 days; returns how many.
+
+    Not sooner, since the mails of 30 days are counted.
+    """
+    unanswered = storage.accounts.unanswered(CONFIRM_ASKED, before=now - MONTH)
+    for subscriber_id in unanswered:
+        with storage.transaction():
+            storage.accounts.forget_ledger(subscriber_id)
+            storage.subscribers.remove(subscriber_id)
+    return len(unanswered)
 
 
 def _learn(office: Office, library: Path) -> list[PaperId]:

@@ -7,6 +7,7 @@ import threading
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
+from digestbot.accounts import forget_unanswered
 from digestbot.alarms import FAILING, listen_for_sources, note_run, tell_operator
 from digestbot.pipeline import (
     Desk,
@@ -68,6 +69,8 @@ def keep_house(desk: Desk, now: datetime) -> None:
     current_model(desk, now)
     listen_for_sources(desk, now)
     desk.storage.limits.forget_handovers(now)
+    if forgotten := forget_unanswered(desk.storage, now):
+        log.info("forgot %d sign-ups that nobody confirmed for 30 days", forgotten)
 
 
 class FailureWatch:

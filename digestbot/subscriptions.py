@@ -33,6 +33,10 @@ from digestbot.storage.subscribers import email_key
 from digestbot.subscriber_form import NOBODY, FormError, overlay
 
 UNTIL_RESUMED = date.max  # a pause without an end
+CONSENT = "Send me a digest of new papers on the topics I chose. I can change it or end it at any time."
+CONFIRM_ASKED = "was asked to confirm"
+CONFIRMS_A_MONTH = 3  # and at most one a day, whoever asks for them
+MONTH = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,20 @@ class Office:
                 )
             [added] = self.enrol([subscriber], how=how)
             if added.status is Status.UNCONFIRMED:
-                self.notify(EntryKind.CONFIRM, added)
+                self.ask_to_confirm(added)
         return added
+
+    def ask_to_confirm(self, subscriber: Subscriber) -> bool:
+        """Mails a link that confirms; False: enough were sent, one in 24 hours and CONFIRMS_A_MONTH in 30 days."""
+        with self.storage.transaction():
+            asked = self.storage.accounts.times(subscriber.id, CONFIRM_ASKED, since=self.now - MONTH)
+            if len(asked) >= CONFIRMS_A_MONTH or any(at > self.now - timedelta(days=1) for at in asked):
+                return False
+            self.notify(EntryKind.CONFIRM, subscriber)
+            self.storage.subscribers.record_consents(
+                [subscriber.id], at=self.now, how=CONFIRM_ASKED, detail=CONSENT
+            )
+        return True
 
     def enrol(self, subscribers: Sequence[Subscriber], *, how: str) -> list[Subscriber]:
         """Adds new subscribers as they are given, without any mail, and records how consent came about."""

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
 
 import digestbot
 from digestbot.ingest import ingest_file
+from digestbot.withdrawal import withdraw
 from tests.web_world import BIRDS, NOW, World, running
 
 SAMPLES = Path(digestbot.__file__).parent / "samples"
@@ -79,15 +81,38 @@ def test_what_does_not_exist_is_404(site: World, path: str) -> None:
     assert site.get(path).status == 404
 
 
-def test_search_finds_all_words_anywhere_and_nothing_special(site: World) -> None:
-    assert titles(site.get("/?q=MOSS+bridges").text) == [
+def test_search_finds_papers_with_all_words_or_their_beginnings(site: World) -> None:
+    assert titles(site.get("/?q=MOSS+bridge").text) == [
         "Moss on bridges of the north",
         "Ferns &amp; moss under &lt;railway&gt; arches",
     ]
-    assert titles(site.get("/?q=10.1234/wires").text) == ["A song of wires: birdsong in the city at night"]
+    song = ["A song of wires: birdsong in the city at night"]
+    assert titles(site.get("/?q=10.1234/wires").text) == song
+    assert titles(site.get("/?q=2611.00001").text) == ["Moss on bridges of the north"]
     assert titles(site.get("/?q=Fern+Ada").text) == ["Seven birds on one wire share a song"]
-    assert titles(site.get("/?q=%25").text) == []
+    assert titles(site.get("/?q=bird-song+night").text) == []
     assert "No paper has all of these words" in site.get("/?q=zebra").text
+
+
+@pytest.mark.parametrize("query", ["%", '"', "*", "^", "AND", "NEAR(moss", "title:moss", "-", "a" * 300, "🧦", "'--"])
+def test_signs_in_a_search_mean_nothing_special(site: World, query: str) -> None:
+    page = site.get("/?q=" + quote(query))
+    assert page.status == 200
+    assert titles(page.text) == []
+
+
+def test_search_follows_what_happens_to_papers(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        found = "Moss on bridges of the north"
+        assert found in titles(world.get("/?q=moss").text)
+        longer = {"title": found, "arxiv_id": "2611.00001v2", "abstract": "Lichens, not the other plant. " * 30}
+        world.ingest([longer])
+        assert titles(world.get("/?q=lichens").text) == [found]
+        assert titles(world.get("/?q=handrail+north").text) == []
+        with world.desk() as desk:
+            withdraw(desk, desk.storage.drops.last(1)[0].report.path, NOW)
+        assert titles(world.get("/?q=lichens").text) == []
+        assert titles(world.get("/?q=handrail+north").text) == [found]
 
 
 class _Meta(HTMLParser):

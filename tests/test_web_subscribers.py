@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from digestbot.accounts import forget_unanswered
 from digestbot.links import Links, derive_key
 from digestbot.model import EntryKind, Opinion, PaperId, Status, SubscriberId
+from digestbot.subscriptions import new_subscriber
 from tests.web_world import NOW, World, running
 
 LIBRARY = b"@article{a, title={Moss on bridges of the north}, eprint={2611.00001}, archiveprefix={arXiv}}\n"
@@ -161,6 +163,36 @@ def test_an_address_gets_one_confirmation_mail_a_day_and_three_a_month(own: Worl
         assert own.post("/subscribe", {"email": email, "topic": "moss"}).status == 200
         sent.append(len(own.mails(EntryKind.CONFIRM)))
     assert sent == [1, 1, 1, 2, 3, 3, 3, 3]
+
+
+def test_the_operators_own_invitations_count_among_them(own: World) -> None:
+    who = own.add("guest@example.org", "moss", confirmed=False)
+    own.post("/subscribe", {"email": who.email, "topic": "moss"})
+    assert len(own.mails(EntryKind.CONFIRM)) == 1
+    own.now += timedelta(hours=23)
+    with own.office() as office:
+        assert not office.ask_to_confirm(who)
+    own.now += timedelta(hours=2)
+    with own.office() as office:
+        assert office.ask_to_confirm(who)
+    own.post("/subscribe", {"email": who.email, "topic": "moss"})
+    assert len(own.mails(EntryKind.CONFIRM)) == 2
+
+
+def test_who_never_confirms_is_forgotten_after_thirty_days(own: World) -> None:
+    own.post("/subscribe", {"email": "never@example.org", "topic": "moss"})
+    confirmed = own.add("yes@example.org", "moss")
+    with own.office() as office:
+        vouched = new_subscriber({"email": "vouched@example.org"}, confirmed=False)
+        office.enrol([vouched], how="import")  # nobody was asked, so nobody failed to answer
+    for days, left in ((29, True), (31, False)):
+        with own.desk() as desk:
+            assert forget_unanswered(desk.storage, NOW + timedelta(days=days)) == (0 if left else 1)
+        assert (own.find("never@example.org") is not None) is left
+    assert "never@example.org" not in repr(own.rows())
+    assert own.mails(EntryKind.CONFIRM) == []
+    assert own.find(confirmed.email) is not None
+    assert own.find(vouched.email) is not None
 
 
 def test_a_network_can_sign_up_only_so_many(own: World) -> None:

@@ -215,8 +215,11 @@ def import_(app: App, file: Path, sync: bool, as_json: bool) -> None:
 @field_options
 @pass_app
 def invite(app: App, /, email: str, **fields: object) -> None:
-    """Ask somebody to confirm; asks again where they did not answer. Works with closed sign-up, too."""
-    from digestbot.model import EntryKind, Status
+    """Ask somebody to confirm; asks again where they did not answer. Works with closed sign-up, too.
+
+    An address gets at most one such mail a day and three in 30 days, whoever asks.
+    """
+    from digestbot.model import Status
     from digestbot.subscriber_form import FormError
     from digestbot.subscriptions import new_subscriber
 
@@ -229,10 +232,10 @@ def invite(app: App, /, email: str, **fields: object) -> None:
         known = storage.subscribers.find(subscriber.email)
         if known is None:
             office.subscribe(subscriber, how="invitation")
-        elif known.status is Status.UNCONFIRMED:
-            office.notify(EntryKind.CONFIRM, known)
-        else:
+        elif known.status is not Status.UNCONFIRMED:
             raise UsageError(f"{known.email} is {known.status}; only who never confirmed can be invited")
+        elif not office.ask_to_confirm(known):
+            raise UsageError(f"{known.email} was asked already: at most once a day, and three times in 30 days")
     say(f"{subscriber.email}: will be asked to confirm")
 
 

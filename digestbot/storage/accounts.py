@@ -21,6 +21,15 @@ class AccountStore:
         )
         return [from_epoch(row[0]) for row in rows]
 
+    def unanswered(self, how: str, *, before: datetime) -> list[SubscriberId]:
+        """The unconfirmed with `how` among their consents, the last time before `before`."""
+        rows = self._db.rows(
+            "SELECT s.id FROM subscribers s JOIN consents c ON c.subscriber_id = s.id AND c.how = ?"
+            " WHERE s.status = 'unconfirmed' GROUP BY s.id HAVING max(c.at) < ?",
+            (how, to_epoch(before)),
+        )
+        return [SubscriberId(int(row[0] or 0)) for row in rows]
+
     def begin_address_change(self, subscriber_id: SubscriberId, email: str, at: datetime) -> None:
         """Remembers the address that is to confirm itself; one asked for before is forgotten."""
         self._db.execute(
@@ -41,8 +50,9 @@ class AccountStore:
         """Deletes the slots and mails of somebody who is deleted; what is being sent is lost track of."""
         with self._db.transaction():
             self.end_address_change(subscriber_id)
-            for table in ("outbox", "slots"):
-                self._db.execute(f"DELETE FROM {table} WHERE subscriber_id = ?", (subscriber_id,))
+            self._db.execute("DELETE FROM slots WHERE subscriber_id = ?", (subscriber_id,))
+            for kind in ("slot IS NOT NULL", "slot IS NULL"):  # an index each
+                self._db.execute(f"DELETE FROM outbox WHERE subscriber_id = ? AND {kind}", (subscriber_id,))
 
 
 def _fact(subscriber_id: SubscriberId) -> str:

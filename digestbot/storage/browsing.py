@@ -46,19 +46,13 @@ class BrowseStore:
         return self._day("MIN(first_seen)", "first_seen >= ?", _midnight(day))
 
     def search(self, text: str, *, count: int) -> list[Paper]:
-        """Papers, those of a backfill too, that have every word in title, abstract, authors or ids; the newest first."""
-        words = [word.lower() for word in text.split()][:MOST_WORDS]
-        if not words:
-            return []
-        place = "(lower(title) LIKE ? ESCAPE '!' OR lower(abstract) LIKE ? ESCAPE '!'"
-        place += " OR lower(authors) LIKE ? ESCAPE '!' OR arxiv_id = ? OR doi = ?)"
-        values: list[Value] = []
-        for word in words:
-            values += [_containing(word)] * 3 + [word] * 2
-        condition = " AND ".join([place] * len(words))
-        return self._papers(
-            f"first_seen IS NOT NULL AND {condition} ORDER BY first_seen DESC, id LIMIT ?", (*values, count)
-        )
+        """The last papers, those of a backfill too, with words that begin with each of the text's; newest first.
+
+        Looks into title, abstract, authors and ids.
+        """
+        words = text.split()[:MOST_WORDS]
+        found = [read_paper(row) for row in self._db.search_papers(PAPER_COLUMNS, words, count)] if words else []
+        return sorted(found, key=_seen_last)
 
     def digests(self, subscriber_id: SubscriberId, *, count: int) -> list[Digest]:
         """The last digests that count as sent, the newest first."""
@@ -88,6 +82,10 @@ class BrowseStore:
     def _day(self, edge: str, condition: str, value: Value) -> date | None:
         row: Row | None = self._db.row(f"SELECT {edge} FROM papers WHERE {_SHOWN} AND {condition}", (value,))
         return from_epoch(row[0]).date() if row and row[0] is not None else None
+
+
+def _seen_last(paper: Paper) -> tuple[float, int]:
+    return (-paper.first_seen.timestamp() if paper.first_seen else 0.0, paper.id)
 
 
 def _midnight(day: date) -> int:

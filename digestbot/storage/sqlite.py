@@ -131,6 +131,16 @@ class SqliteDatabase:
     def skip_locked(self) -> str:
         return ""
 
+    def search_papers(self, columns: str, words: Sequence[str], limit: int) -> list[Row]:
+        """Through an FTS5 table that triggers keep (0002.sqlite.sql)."""
+        wanted = " ".join('"' + word.replace('"', '""') + '"*' for word in words)
+        return self.rows(
+            f"SELECT {columns} FROM papers WHERE id IN (SELECT w.rowid FROM papers_words w"
+            " JOIN papers p ON p.id = w.rowid WHERE papers_words MATCH ? AND p.first_seen IS NOT NULL"
+            " ORDER BY w.rowid DESC LIMIT ?)",
+            (wanted, limit),
+        )
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()

@@ -17,7 +17,7 @@ from digestbot.errors import DropError
 from digestbot.links import EXPIRES_AFTER
 from digestbot.model import Status, Subscriber, SubscriberId
 from digestbot.subscriber_form import NOBODY, FormError, overlay
-from digestbot.subscriptions import new_subscriber
+from digestbot.subscriptions import CONSENT, new_subscriber
 from digestbot.web import fields
 from digestbot.web.limits import PREVIEWS, SIGN_UPS
 from digestbot.web.shown import live_preview
@@ -81,12 +81,12 @@ def _confirm_consent(site: Site, visit: Visit, subscriber_id: SubscriberId) -> R
     with site.writing() if visit.is_post else site.reading() as desk:
         if visit.is_post:
             how = "confirmed by a link in a mail"
-            site.office(desk, visit.now).confirm(subscriber_id, how=how, detail=accounts.CONSENT)
+            site.office(desk, visit.now).confirm(subscriber_id, how=how, detail=CONSENT)
         subscriber = desk.storage.subscribers.get_many([subscriber_id]).get(subscriber_id)
         if subscriber is None or subscriber.status is Status.SUPPRESSED:
             return site.page("expired.html", {}, status=410)
         if subscriber.status is not Status.CONFIRMED:
-            return site.page("confirm.html", {"subscriber": subscriber, "consent": accounts.CONSENT})
+            return site.page("confirm.html", {"subscriber": subscriber, "consent": CONSENT})
     with site.reading() as desk:
         shown = live_preview(site, desk, subscriber, visit.now)
     own = site.path(site.links.preferences(subscriber_id))
@@ -117,7 +117,7 @@ def _form_page(
         "email": form.text("email"),
         "problems": problems,
         "preview": shown,
-        "consent": accounts.CONSENT,
+        "consent": CONSENT,
         "timezones": fields.timezones(),
         "weekdays": fields.WEEKDAY_NAMES,
         "weights": fields.WEIGHTS,

@@ -147,6 +147,7 @@ CREATE TABLE outbox (
     finished_at INTEGER
 );
 CREATE UNIQUE INDEX outbox_by_slot ON outbox (subscriber_id, slot) WHERE slot IS NOT NULL;
+CREATE INDEX outbox_others ON outbox (subscriber_id) WHERE slot IS NULL;  -- small: sign-ups, welcomes, goodbyes
 CREATE INDEX outbox_waiting ON outbox (due_at, id, next_attempt_at)
     WHERE state IN ('queued', 'deferred', 'in_doubt') AND owner IS NULL;
 CREATE INDEX outbox_claimed ON outbox (owner) WHERE owner IS NOT NULL;

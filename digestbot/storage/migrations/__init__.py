@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from importlib import resources
 
 from digestbot.errors import StorageError
@@ -55,6 +56,11 @@ def _run(db: Database, version: int, script: str) -> None:
 
 
 def _statements(script: str) -> list[str]:
-    """The statements of a script, without comments (which may hold semicolons)."""
-    bare = re.sub(r"--[^\n]*", "", script)
-    return [statement for part in bare.split(";") if (statement := part.strip())]
+    """The statements of a script, without comments (which may hold semicolons); a trigger holds some of its own."""
+    found, begun = [], ""
+    for part in re.sub(r"--[^\n]*", "", script).split(";")[:-1]:
+        begun += part + ";"
+        if sqlite3.complete_statement(begun):
+            found.append(begun.strip())
+            begun = ""
+    return found
