@@ -38,7 +38,7 @@ def note_run(desk: Desk, report: RunReport, finished_at: datetime) -> None:
     if delivery is not None and delivery.stopped:
         tell_operator(desk, STOPPED, str(delivery.stopped), report.now)
     elif delivery is not None and delivery.counts:
-        operation.clear_alarm(STOPPED)
+        clear_alarm(desk, STOPPED)
     if report.did_something:
         operation.record_run(started_at=report.now, finished_at=finished_at, report=report.to_json())
 
@@ -51,4 +51,10 @@ def listen_for_sources(desk: Desk, now: datetime) -> None:
     if now - newest > timedelta(hours=hours):
         tell_operator(desk, SILENCE, f"no new paper since {newest:%Y-%m-%d %H:%M} UTC", now)
     else:
-        desk.storage.operation.clear_alarm(SILENCE)
+        clear_alarm(desk, SILENCE)
+
+
+def clear_alarm(desk: Desk, kind: str) -> None:
+    """It is over; the next one of the kind is told of again."""
+    if desk.storage.operation.clear_alarm(kind):
+        log.info("over: %s", kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ from digestbot.bounces import MailClass, MailReading, read_mail
 from digestbot.model import SubscriberId
 from digestbot.storage.bounces import BounceRecord
 from digestbot.subscriptions import Office
+
+log = logging.getLogger(__name__)
 
 LOOKED_AT_BYTES = 1_000_000
 _TAG = re.compile(r"(?:\+|=2b|=)([a-z2-7]{20,48})@", re.IGNORECASE)
@@ -84,6 +87,7 @@ def _act(office: Office, reading: MailReading, origin: _Origin) -> bool:
     reason = suppression_reason(office.storage.bounces, bounce)
     if reason is not None:
         office.storage.subscribers.suppress(subscriber.email, reason=reason, at=office.now)
+        log.info("subscriber %d suppressed: %s", subscriber.id, reason)
     return True
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -163,7 +164,10 @@ class _Pass:
             Line(self.relay, self.policy.timeouts, self._stop, cool_down_s=self.policy.cool_down_s)
             for _ in range(count)
         ]
-        threads = [threading.Thread(target=self._work, args=(line,), daemon=True) for line in self._lines]
+        threads = [  # in copies of the context, so that their log lines belong to this run
+            threading.Thread(target=copy_context().run, args=(self._work, line), daemon=True)
+            for line in self._lines
+        ]
         for thread in threads:
             thread.start()
         try:
@@ -310,6 +314,7 @@ class _Pass:
         reason = suppression_reason(self.storage.bounces, bounce)
         if reason is not None:
             self.storage.subscribers.suppress(entry.recipient, reason=reason, at=now)
+            log.info("subscriber %d suppressed: %s", entry.subscriber_id, reason)
 
     def _watch_policy(self, entry: OutboxEntry, handover: Handover, now: datetime) -> None:
         before = self._breaker.to_text()

@@ -20,6 +20,8 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from digestbot.logs import new_run
+
 WATCH_EVERY_S = 0.5
 JUMP_S = 30  # a smaller step of the clock only delays a job by as much
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -60,15 +62,13 @@ class Scheduler:
         self._on_error = on_error
         self._wall = wall
         self._signalled = False
+        self._failing: dict[str, str] = {}  # what each failing job said last
 
     def run(self) -> None:
         """Blocks until `stop` is set and the running jobs have ended; these look at `stop` to end at a safe point.
 
         In the main thread, SIGTERM and Ctrl-C set `stop`; a second one ends the process at once.
         """
-        logging.getLogger("apscheduler").setLevel(
-            logging.ERROR
-        )  # else two lines for each run, one for each overlap
         timetable = BackgroundScheduler(
             timezone=UTC,
             executors={"default": ThreadPoolExecutor(len(self._jobs))},
@@ -86,14 +86,30 @@ class Scheduler:
     def _run(self, job: Job) -> None:
         if self._stop.is_set():
             return
-        try:
-            job.run()
-        except Exception as error:
-            log.error("%s: %s", job.name, error, exc_info=log.isEnabledFor(logging.DEBUG))
+        with new_run(job.name):
             try:
-                self._on_error(job.name, error)
-            except Exception:
-                log.exception("the failure of %s could not be reported", job.name)
+                job.run()
+            except Exception as error:
+                self._note_failure(job.name, error)
+            else:
+                if self._failing.pop(job.name, None):
+                    log.info("%s works again", job.name)
+
+    def _note_failure(self, name: str, error: Exception) -> None:
+        """Said once for as long as it stays the same."""
+        known = self._failing.get(name) == str(error)
+        self._failing[name] = str(error)
+        log.log(
+            logging.DEBUG if known else logging.ERROR,
+            "%s: %s",
+            name,
+            error,
+            exc_info=log.isEnabledFor(logging.DEBUG),
+        )
+        try:
+            self._on_error(name, error)
+        except Exception as second:
+            log.error("the failure of %s could not be reported: %s", name, second)
 
     def _watch(self, timetable: BackgroundScheduler) -> None:
         ahead = self._wall() - time.monotonic()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import ExitStack
+from dataclasses import astuple
 from datetime import UTC, datetime
+from email.utils import parseaddr
 
+import digestbot
 from digestbot.accounts import forget_unanswered
-from digestbot.alarms import FAILING, listen_for_sources, note_run, tell_operator
+from digestbot.alarms import FAILING, clear_alarm, listen_for_sources, note_run, tell_operator
+from digestbot.model import Status
 from digestbot.pipeline import (
     Desk,
     RunReport,
@@ -21,6 +25,7 @@ from digestbot.pipeline import (
 )
 from digestbot.scheduler import Job, Scheduler
 from digestbot.settings import Settings
+from digestbot.smtp import SmtpSettings
 
 INGEST_EVERY_S = 60
 TICK_EVERY_S = 30
@@ -34,6 +39,7 @@ def serve_forever(settings: Settings, *, stop: threading.Event) -> None:
     """Runs the timetable until `stop` is set. Raises SettingsError, StorageError or TemplateError at its start."""
     with ExitStack() as stack:
         reader, sender, keeper = (stack.enter_context(open_desk(settings)) for _ in range(3))
+        announce(keeper, _now())
         watch = FailureWatch(keeper)
         jobs = (
             Job("ingest", INGEST_EVERY_S, lambda: watch.passed("ingest", ingest(reader))),
@@ -43,12 +49,33 @@ def serve_forever(settings: Settings, *, stop: threading.Event) -> None:
         Scheduler(jobs, stop=stop, on_error=watch.failed).run()
 
 
+def announce(desk: Desk, now: datetime) -> None:
+    """Says what runs from now on: else a quiet day looks like a program that hangs."""
+    settings, subscribers = desk.settings, desk.storage.subscribers
+    relay = SmtpSettings.from_url(settings.smtp_url)
+    log.info(
+        "digestbot %s runs: drops from %s, mails through %s port %d as %s; Ctrl-C stops it",
+        digestbot.__version__,
+        settings.incoming,
+        relay.host,
+        relay.port,
+        parseaddr(settings.from_)[0] or "digestbot",
+    )
+    confirmed, due = subscribers.count_by_status()[Status.CONFIRMED], subscribers.next_due_at()
+    when = f"{max(due, now):%Y-%m-%d %H:%M} UTC" if due else "never: nobody is confirmed yet"
+    log.info("%d confirmed subscribers; the next digest is due %s", confirmed, when)
+
+
 def ingest(desk: Desk) -> RunReport:
     """Reads the drops that wait."""
     report = RunReport(_now())
     report.drops = ingest_drops(desk, report.now)
     for drop in report.drops.reports:
-        log.info("drop %s: %d new, %d rejected", drop.path, drop.new, len(drop.rejected))
+        log.info(
+            "drop %s: %d new, %d known, %d updated, %d rejected%s",
+            *(drop.path, drop.new, drop.known, drop.updated, len(drop.rejected)),
+            f"; held: {drop.held}" if drop.held else "",
+        )
     note_run(desk, report, _now())
     return report
 
@@ -58,6 +85,8 @@ def tick(desk: Desk, stop: threading.Event) -> RunReport:
     report = RunReport(_now())
     expired = expire_late(desk, report.now)
     report.digests = compose_due(desk, report.now, stop=stop)
+    if any(ended := astuple(report.digests)):
+        log.info("slots: %d composed, %d empty, %d late, %d paused", *ended)
     report.delivery = deliver_due(desk, _now, stop=stop)
     report.delivery.counts.update(expired)
     note_run(desk, report, _now())
@@ -82,7 +111,7 @@ class FailureWatch:
 
     def passed(self, name: str, report: RunReport) -> None:
         if self._failures.pop(name, 0) >= FAILING_RUNS:
-            self._desk.storage.operation.clear_alarm(FAILING)
+            clear_alarm(self._desk, FAILING)
 
     def failed(self, name: str, error: BaseException) -> None:
         """A job raised; the scheduler goes on."""

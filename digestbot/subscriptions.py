@@ -6,6 +6,7 @@ hard bounce, complaint or the operator -> suppressed, which only taking off the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -31,6 +32,8 @@ from digestbot.storage import Storage
 from digestbot.storage.outbox import Notice
 from digestbot.storage.subscribers import email_key
 from digestbot.subscriber_form import NOBODY, FormError, overlay
+
+log = logging.getLogger(__name__)
 
 UNTIL_RESUMED = date.max  # a pause without an end
 CONSENT = "Send me a digest of new papers on the topics I chose. I can change it or end it at any time."
@@ -100,6 +103,7 @@ class Office:
             self.storage.subscribers.update([confirmed])
             self.storage.subscribers.record_consents([subscriber_id], at=self.now, how=how, detail=detail)
             self.notify(EntryKind.WELCOME, confirmed)
+            log.info("subscriber %d confirmed: %s", subscriber_id, how)
         return True
 
     def unsubscribe(self, subscriber_id: SubscriberId) -> bool:
@@ -110,6 +114,7 @@ class Office:
                 return False
             self.storage.subscribers.set_status(subscriber_id, Status.UNSUBSCRIBED)
             self.storage.subscribers.set_next_due({subscriber_id: None})
+            log.info("subscriber %d unsubscribed", subscriber_id)
             if subscriber.status is Status.CONFIRMED:
                 self.notify(EntryKind.GOODBYE, subscriber)
         return True

@@ -38,6 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         *(
             "settings",
+            "logs",
             "drops",
             "templating",
             "forms",

@@ -59,20 +59,16 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
-class Instant(click.ParamType[datetime]):
+def instant(text: str) -> datetime:
     """An ISO 8601 instant; without an offset it is UTC."""
-
-    name = "instant"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        try:
-            at = datetime.fromisoformat(str(value))
-            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not an instant such as 2026-11-21T08:00:00Z", param, ctx)
-        if not 1971 <= at.year <= 2999:
-            self.fail(f"{value!r} must lie between the years 1971 and 2999", param, ctx)
-        return at.replace(microsecond=0)
+    try:
+        at = datetime.fromisoformat(text)
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"{text!r} is not an instant such as 2026-11-21T08:00:00Z") from None
+    if not 1971 <= at.year <= 2999:
+        raise click.BadParameter(f"{text!r} must lie between the years 1971 and 2999")
+    return at.replace(microsecond=0)
 
 
 @click.group(
@@ -80,7 +76,10 @@ class Instant(click.ParamType[datetime]):
 )
 @click.version_option(digestbot.__version__, prog_name="digestbot")
 @click.option(
-    "--now", type=Instant(), help="Decide and record everything as of this time (ISO 8601; UTC if no offset)."
+    "--now",
+    type=instant,
+    metavar="INSTANT",
+    help="Decide and record everything as of this time (ISO 8601; UTC if no offset).",
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.pass_context

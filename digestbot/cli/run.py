@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from digestbot.pipeline import RunReport
 
 
+log = logging.getLogger(__name__)
+
+
 @click.command("run")
 @click.option("--once", is_flag=True, help="One pass, each due mail tried once, then exit.")
 @click.option("--dry-run", is_flag=True, help="Report what a pass would do; changes nothing, sends nothing.")
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -> None:
     """Ingest, compose what is due, deliver: as a scheduler, or --once."""
     from digestbot.alarms import note_run
+    from digestbot.logs import set_up_logs
     from digestbot.pipeline import Bars, check_relay, run_once
 
     if app.pinned_now and not once and not dry_run:
@@ -38,6 +42,7 @@ def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -
         _tell(report, as_json)
         return
     stop = _stop_on_signals()
+    set_up_logs(logging.WARNING if once else logging.INFO, debug=app.debug)
     with app.desk() as desk:
         check_relay(desk.settings)
         if not once:
@@ -59,14 +64,13 @@ def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -
 def _schedule(app: App, stop: threading.Event, *, web: bool) -> None:
     from digestbot.service import serve_forever
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if not web:
         serve_forever(app.settings, stop=stop)
         return
     from digestbot.web.server import serve_in_thread
 
     pages = serve_in_thread(app.settings, "127.0.0.1", 8025)
-    say(f"the pages listen on 127.0.0.1 port 8025; subscribers reach them at {app.settings.base_url}")
+    log.info("the pages are at %s; readers reach them at %s", pages.url, app.settings.base_url)
     try:
         serve_forever(app.settings, stop=stop)
     finally:

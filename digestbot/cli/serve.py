@@ -6,8 +6,10 @@ import logging
 
 import click
 
-from digestbot.cli.context import App, pass_app, say
+from digestbot.cli.context import App, pass_app
 from digestbot.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 
 @click.command("serve")
@@ -16,14 +18,17 @@ from digestbot.errors import UsageError
 @pass_app
 def serve_command(app: App, host: str, port: int) -> None:
     """Serve the web pages until Ctrl-C. Mails are only queued: `run` or `worker` deliver them."""
+    from digestbot.logs import set_up_logs
     from digestbot.web.server import serve
 
     if app.pinned_now:
         raise UsageError("--now is not for `serve`: the pages run on real time")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    set_up_logs(debug=app.debug)
     serve(
         app.settings,
         host,
         port,
-        tell=lambda url: say(f"the pages are at {url}; readers reach them at {app.settings.base_url}"),
+        tell=lambda url: log.info(
+            "the pages are at %s; readers reach them at %s", url, app.settings.base_url
+        ),
     )
