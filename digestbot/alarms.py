@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
+from digestbot.desk import Desk
 from digestbot.model import EntryKind
-from digestbot.pipeline import Desk, RunReport
+from digestbot.pipeline import RunReport
 from digestbot.storage.outbox import Notice
 
 STOPPED, SILENCE, FAILING = "delivery stopped", "silence", "failing runs"

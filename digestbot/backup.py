@@ -16,7 +16,7 @@ from digestbot.schedule import Verdict
 from digestbot.settings import Settings
 from digestbot.storage import Storage, open_file
 from digestbot.storage.copies import copy_database, find_flaw
-from digestbot.subscriptions import ended_slot
+from digestbot.subscriptions import ended_slot, settle_due
 
 BLOCK = 1000  # subscribers at a time
 MADE_AT = "backup_at"  # fact: when the last backup was made
@@ -104,23 +104,10 @@ def _close_the_past(storage: Storage, now: datetime) -> Restored:
 
 def _skip_due(storage: Storage, subscribers: list[Subscriber], now: datetime) -> int:
     """Ends all slots due up to now of a block of subscribers; returns how many slots."""
-    oldest = min(s.next_due_at for s in subscribers if s.next_due_at).date() - timedelta(days=2)
-    recorded = storage.slots.recorded([s.id for s in subscribers], oldest)
-    records: list[SlotRecord] = []
-    next_due: dict[SubscriberId, datetime | None] = {}
-    for subscriber in subscribers:
-        assert subscriber.next_due_at is not None
-        settlement = schedule.settle(
-            subscriber.schedule,
-            subscriber.next_due_at,
-            now,
-            max_lateness=timedelta(0),
-            recorded=recorded.get(subscriber.id, ()),
-        )
-        next_due[subscriber.id] = settlement.next_due_at
-        records += [_done(subscriber.id, due, verdict, now) for due, verdict in settlement.decisions]
+    settled = settle_due(storage, subscribers, now, max_lateness=timedelta(0))
+    records = [_done(subscriber.id, due, verdict, now) for subscriber, due, verdict in settled.decisions]
     storage.outbox.record_slots(records)
-    storage.subscribers.set_next_due(next_due)
+    storage.subscribers.advance(settled.next_due)
     return len(records)
 
 

@@ -18,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from digestbot.desk import Desk, open_desk
 from digestbot.drops.folder import DropFolder
 from digestbot.errors import UsageError
 from digestbot.mailbox import MailboxServer, Received
@@ -32,7 +33,7 @@ from digestbot.model import (
     SlotRecord,
     Subscriber,
 )
-from digestbot.pipeline import Desk, open_desk, run_once
+from digestbot.pipeline import run_once
 from digestbot.settings import Settings, load_settings
 from digestbot.subscriptions import Office, new_subscriber
 

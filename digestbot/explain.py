@@ -7,7 +7,9 @@ from datetime import date, datetime
 
 from digestbot import ranking, schedule
 from digestbot.catalogue import aliases_of
+from digestbot.choosing import Candidates, choose, gather
 from digestbot.compose import Nothing
+from digestbot.desk import Desk
 from digestbot.drops.identifiers import read_arxiv_id, read_doi
 from digestbot.errors import UsageError
 from digestbot.model import (
@@ -23,7 +25,6 @@ from digestbot.model import (
     Subscriber,
     TopicProfile,
 )
-from digestbot.pipeline import Candidates, Desk, choose, gather
 from digestbot.previews import hindrance, local_date
 from digestbot.semantics import embeddings_of
 from digestbot.storage import Storage

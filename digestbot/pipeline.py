@@ -10,49 +10,31 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
-from email.utils import parseaddr
-from functools import cached_property, partial
+from datetime import datetime, timedelta
 
-from digestbot import ranking, schedule
-from digestbot.compose import Choice, Nothing, compose
+from digestbot.choosing import Candidates, choose, gather
+from digestbot.compose import Nothing
+from digestbot.desk import Desk
 from digestbot.drops.folder import DropFolder
-from digestbot.errors import SettingsError
 from digestbot.ingest import IngestPass, Progress, ingest_waiting
-from digestbot.links import Links, derive_key
 from digestbot.mailroom import MailRoom
 from digestbot.model import (
-    CardLength,
     Digest,
     DropReport,
     EntryState,
-    Paper,
-    PaperId,
-    Scored,
     SlotOutcome,
     SlotRecord,
     Subscriber,
-    SubscriberId,
-    TopicProfile,
-    Vote,
 )
 from digestbot.outbox import DeliveryPolicy, DeliveryReport, deliver
-from digestbot.render import Look, Renderer
 from digestbot.schedule import Verdict
-from digestbot.semantics import embeddings_of, find_embedder
-from digestbot.settings import Settings
 from digestbot.smtp import SmtpSettings
-from digestbot.storage import Storage, open_storage
 from digestbot.storage.outbox import QueuedDigest
-from digestbot.subscriptions import ended_slot, missing_secret
+from digestbot.subscriptions import ended_slot, settle_due
 
 BLOCK = 1000  # subscribers at a time
-DEPTH = 5  # ranked papers kept per paper that a digest shows: what diversity chooses from
-LEXICAL = "lexical"
-REFIT_AT = 1.1  # the catalogue's growth from which its statistics are fitted anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,64 +43,6 @@ class Bars:
 
     ingest: Progress | None = None
     deliver: Callable[[int, int], None] | None = None  # (done, due)
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What the pipeline works with, whoever runs it."""
-
-    settings: Settings
-    storage: Storage
-    links: Links
-    renderer: Renderer
-    embedder: ranking.Embedder | None = None  # None: ranking is lexical
-
-    @property
-    def mail_domain(self) -> str:
-        return self.settings.from_address.rpartition("@")[2]
-
-
-def make_renderer(settings: Settings, links: Links) -> Renderer:
-    """Raises TemplateError where a template is wrong."""
-    name = parseaddr(settings.from_)[0] or settings.from_address
-    return Renderer(templates=settings.templates, links=links, look=Look(name, settings.postal_address))
-
-
-@contextmanager
-def open_desk(settings: Settings) -> Iterator[Desk]:
-    """A desk with its own connection to the storage. Raises SettingsError, StorageError or TemplateError."""
-    keys = [derive_key(key) for key in settings.secret_keys]
-    if not keys:
-        raise missing_secret()
-    links = Links(settings.base_url, keys)
-    with open_storage(settings) as storage:
-        yield Desk(settings, storage, links, make_renderer(settings, links), find_embedder(settings))
-
-
-def check_relay(settings: Settings) -> None:
-    """Raises SettingsError where mails would go to the world with links that are not https (RFC 8058)."""
-    if not settings.is_secure and not SmtpSettings.from_url(settings.smtp_url).is_loopback:
-        raise SettingsError(
-            [
-                f"DIGESTBOT_BASE_URL: is {settings.base_url}, but mails leave this machine:"
-                " one-click unsubscribe needs https (RFC 8058)"
-            ]
-        )
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """The papers that may be in a digest at one instant, prepared once for everybody."""
-
-    papers: tuple[Paper, ...]
-    model: ranking.Model
-    index: ranking.Index
-    trending: tuple[Scored, ...]
-    now: datetime
-
-    @cached_property
-    def by_id(self) -> Mapping[PaperId, Paper]:
-        return {paper.id: paper for paper in self.papers}
 
 
 @dataclass
@@ -249,115 +173,18 @@ def compose_due(desk: Desk, now: datetime, *, stop: threading.Event | None = Non
     return counts
 
 
-def gather(desk: Desk, now: datetime) -> Candidates:
-    """The candidates of this instant, with all that ranking prepares once for everybody."""
-    papers = desk.storage.papers.candidates(since=now - timedelta(days=desk.settings.window_days), until=now)
-    vectors = embeddings_of(desk.storage, desk.embedder, papers)
-    model = current_model(desk, now)
-    index = ranking.index(model, papers, embedder=desk.embedder, embeddings=vectors)
-    trending = [
-        Scored(paper_id, score, None, (reason,)) for paper_id, score, reason in ranking.trending(papers, now)
-    ]
-    return Candidates(tuple(papers), model, index, tuple(trending), now)
-
-
-def current_model(desk: Desk, now: datetime) -> ranking.Model:
-    """The catalogue's statistics; fitted anew, and stored, once the catalogue has grown by a tenth."""
-    encoder = desk.embedder.fingerprint if desk.embedder else None
-    name = f"semantic {encoder}" if encoder else LEXICAL
-    count = desk.storage.papers.count()
-    stored = desk.storage.models.find(name)
-    if stored is not None:
-        try:
-            model = ranking.load(stored)
-            if model.papers <= count <= model.papers * REFIT_AT:
-                return model
-        except ranking.StaleModel:
-            pass
-    vectors = desk.storage.models.vectors(encoder) if encoder else None
-    model = ranking.fit(desk.storage.papers.catalogue(), encoder=encoder, embeddings=vectors)
-    desk.storage.models.store(name, model.dump(), now)
-    return model
-
-
-def choose(
-    desk: Desk, candidates: Candidates, subscribers: Sequence[Subscriber], slots: Mapping[SubscriberId, date]
-) -> dict[SubscriberId, Digest | Nothing]:
-    """For each of a block of subscribers the digest of the slot, or why there is none. Reads, never writes."""
-    if not subscribers:
-        return {}
-    ids = [s.id for s in subscribers]
-    votes = desk.storage.subscribers.votes(ids)
-    sent = _sent(desk, ids, candidates)
-    index = _index_with_liked(desk, candidates, votes)
-    profiles = [TopicProfile(s.preferences.topics, votes.get(s.id, ())) for s in subscribers]
-    depth = DEPTH * max((s.preferences.max_papers for s in subscribers), default=0)
-    rankings = ranking.rank(index, profiles, [sent[i] for i in ids], now=candidates.now, depth=depth)
-    return {
-        subscriber.id: _digest(
-            desk, candidates, index, subscriber, slots[subscriber.id], found, profile, sent
-        )
-        for subscriber, found, profile in zip(subscribers, rankings, profiles, strict=True)
-    }
-
-
-def _digest(
-    desk: Desk,
-    candidates: Candidates,
-    index: ranking.Index,
-    subscriber: Subscriber,
-    slot: date,
-    found: ranking.Ranking,
-    profile: TopicProfile,
-    sent: Mapping[SubscriberId, set[PaperId]],
-) -> Digest | Nothing:
-    preferences = subscriber.preferences
-    choice = Choice(
-        ranked=found.scored,
-        above=found.above(preferences.min_score),
-        candidates=found.candidates,
-        excluded=found.excluded,
-        trending=_trending_for(candidates, index, profile, sent[subscriber.id]),
-        has_profile=bool(profile.topics or profile.votes),
-    )
-    return compose(
-        subscriber.id,
-        slot,
-        choice,
-        preferences,
-        now=candidates.now,
-        fresh=len(candidates.papers),
-        pick=lambda ranked, most: ranking.diversify(index, ranked, most=most),
-        fit=partial(_fit, desk, candidates),
-    )
-
-
 def _compose_block(
     desk: Desk, candidates: Candidates, subscribers: Sequence[Subscriber], counts: DigestCounts
 ) -> None:
-    now = candidates.now
-    limit = timedelta(hours=desk.settings.max_lateness_hours)
-    recorded = desk.storage.slots.recorded([s.id for s in subscribers], _oldest_slot(subscribers))
-    records: list[SlotRecord] = []
-    to_compose: list[Subscriber] = []
-    dues: dict[SubscriberId, schedule.Due] = {}
-    next_due: dict[SubscriberId, tuple[datetime | None, datetime | None]] = {}
-    for subscriber in subscribers:
-        assert subscriber.next_due_at is not None
-        settlement = schedule.settle(
-            subscriber.schedule,
-            subscriber.next_due_at,
-            now,
-            max_lateness=limit,
-            recorded=recorded.get(subscriber.id, ()),
-        )
-        next_due[subscriber.id] = (subscriber.next_due_at, settlement.next_due_at)
-        for due, verdict in settlement.decisions:
-            if verdict is Verdict.COMPOSE:
-                to_compose.append(subscriber)
-                dues[subscriber.id] = due
-            else:
-                records.append(ended_slot(subscriber.id, due.slot, verdict, now))
+    now, limit = candidates.now, timedelta(hours=desk.settings.max_lateness_hours)
+    settled = settle_due(desk.storage, subscribers, now, max_lateness=limit)
+    dues = {s.id: due for s, due, verdict in settled.decisions if verdict is Verdict.COMPOSE}
+    records = [
+        ended_slot(s.id, due.slot, verdict, now)
+        for s, due, verdict in settled.decisions
+        if verdict is not Verdict.COMPOSE
+    ]
+    to_compose = [s for s in subscribers if s.id in dues]
     chosen = choose(desk, candidates, to_compose, {i: due.slot for i, due in dues.items()})
     digests = [d for d in chosen.values() if isinstance(d, Digest)]
     records += [
@@ -368,7 +195,7 @@ def _compose_block(
     with desk.storage.transaction():
         queued = [queued_digest(desk, digest, dues[digest.subscriber_id].at) for digest in digests]
         desk.storage.outbox.store_decisions(records, queued)
-        desk.storage.subscribers.advance(next_due)
+        desk.storage.subscribers.advance(settled.next_due)
     _count(counts, records, len(digests))
 
 
@@ -382,55 +209,3 @@ def _count(counts: DigestCounts, records: Sequence[SlotRecord], composed: int) -
     counts.empty += sum(record.outcome is SlotOutcome.EMPTY for record in records)
     counts.late += sum(record.outcome is SlotOutcome.LATE for record in records)
     counts.paused += sum(record.outcome is SlotOutcome.PAUSED for record in records)
-
-
-def _oldest_slot(subscribers: Sequence[Subscriber]) -> date:
-    """No slot that is still open lies before this date."""
-    return min(s.next_due_at for s in subscribers if s.next_due_at).date() - timedelta(days=2)
-
-
-def _sent(
-    desk: Desk, ids: Sequence[SubscriberId], candidates: Candidates
-) -> dict[SubscriberId, set[PaperId]]:
-    """What counts as sent to each, merged papers by the id they have today."""
-    oldest = min((p.first_seen for p in candidates.papers if p.first_seen), default=candidates.now)
-    sent = desk.storage.outbox.sent_papers(ids, oldest.date() - timedelta(days=2))
-    known = {paper.id for paper in candidates.papers}
-    strangers = {paper for papers in sent.values() for paper in papers} - known
-    merged = desk.storage.papers.resolve(strangers) if strangers else {}
-    return {i: {merged.get(paper, paper) for paper in papers} for i, papers in sent.items()}
-
-
-def _index_with_liked(
-    desk: Desk, candidates: Candidates, votes: Mapping[SubscriberId, Sequence[Vote]]
-) -> ranking.Index:
-    """The index, with the papers that somebody of this block voted on."""
-    voted = {vote.paper_id for said in votes.values() for vote in said}
-    if voted <= candidates.by_id.keys():
-        return candidates.index
-    liked = desk.storage.papers.papers(sorted(voted))
-    known = list(liked.values())
-    return ranking.index(
-        candidates.model,
-        candidates.papers,
-        known,
-        embedder=desk.embedder,
-        embeddings=embeddings_of(desk.storage, desk.embedder, [*candidates.papers, *known]),
-    )
-
-
-def _trending_for(
-    candidates: Candidates, index: ranking.Index, profile: TopicProfile, sent: set[PaperId]
-) -> tuple[Scored, ...]:
-    """The trending papers without those this subscriber was sent, voted on or excludes."""
-    out = sent | {vote.paper_id for vote in profile.votes}
-    for topic in profile.topics:
-        for term in topic.exclude:
-            out |= {index.papers[row].id for row in index.matches(term)}
-    return tuple(paper for paper in candidates.trending if paper.paper_id not in out)
-
-
-def _fit(desk: Desk, candidates: Candidates, shown: Sequence[PaperId]) -> Sequence[CardLength]:
-    """The lengths in which these papers' cards fit into one mail."""
-    by_id = candidates.by_id
-    return desk.renderer.fit([by_id[paper_id] for paper_id in shown])

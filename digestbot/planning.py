@@ -9,10 +9,11 @@ from itertools import islice
 from pathlib import Path
 
 from digestbot.cards import MAIL_BYTES
+from digestbot.choosing import gather
+from digestbot.desk import Desk, make_renderer
 from digestbot.errors import SettingsError
 from digestbot.links import Links, derive_key
 from digestbot.model import Digest, PaperId
-from digestbot.pipeline import Desk, gather, make_renderer
 from digestbot.previews import Preview, preview, rendered
 from digestbot.semantics import find_embedder
 from digestbot.settings import Settings, current_values, parse_settings

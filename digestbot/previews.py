@@ -13,7 +13,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from digestbot.cards import paper_url
+from digestbot.choosing import Candidates, choose, gather
 from digestbot.compose import Nothing
+from digestbot.desk import Desk, make_renderer
 from digestbot.links import Links
 from digestbot.mail import Mail
 from digestbot.mailroom import MailRoom
@@ -29,7 +31,7 @@ from digestbot.model import (
     Status,
     Subscriber,
 )
-from digestbot.pipeline import BLOCK, Candidates, Desk, choose, gather, make_renderer, queued_digest
+from digestbot.pipeline import BLOCK, queued_digest
 from digestbot.render import RenderedMail
 from digestbot.smtp import Connection, SmtpSettings
 

@@ -12,17 +12,10 @@ from email.utils import parseaddr
 import digestbot
 from digestbot.accounts import forget_unanswered
 from digestbot.alarms import FAILING, clear_alarm, listen_for_sources, note_run, tell_operator
+from digestbot.choosing import current_model
+from digestbot.desk import Desk, open_desk
 from digestbot.model import Status
-from digestbot.pipeline import (
-    Desk,
-    RunReport,
-    compose_due,
-    current_model,
-    deliver_due,
-    expire_late,
-    ingest_drops,
-    open_desk,
-)
+from digestbot.pipeline import RunReport, compose_due, deliver_due, expire_late, ingest_drops
 from digestbot.scheduler import Job, Scheduler
 from digestbot.settings import Settings
 from digestbot.smtp import SmtpSettings

@@ -27,7 +27,7 @@ from digestbot.model import (
     SubscriberId,
     Vote,
 )
-from digestbot.schedule import Verdict, next_digest, next_due, reschedule
+from digestbot.schedule import Due, Verdict, next_digest, next_due, reschedule, settle
 from digestbot.storage import Storage
 from digestbot.storage.outbox import Notice
 from digestbot.storage.subscribers import email_key
@@ -196,6 +196,35 @@ class Office:
         result = reschedule(before.schedule, after.schedule, before.next_due_at, self.now, recorded=recorded)
         records = [ended_slot(after.id, due.slot, verdict, self.now) for due, verdict in result.decisions]
         return replace(after, next_due_at=result.next_due_at), records
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What becomes of the due slots of a block of subscribers: nothing of it is stored yet."""
+
+    decisions: list[tuple[Subscriber, Due, Verdict]]
+    next_due: dict[SubscriberId, tuple[datetime | None, datetime | None]]  # (as it was, as it will be)
+
+
+def settle_due(
+    storage: Storage, subscribers: Sequence[Subscriber], now: datetime, *, max_lateness: timedelta
+) -> Settled:
+    """Settles the slots that are due, of subscribers as `due()` found them."""
+    oldest = min(s.next_due_at for s in subscribers if s.next_due_at).date() - timedelta(days=2)
+    recorded = storage.slots.recorded([s.id for s in subscribers], oldest)
+    settled = Settled([], {})
+    for subscriber in subscribers:
+        assert subscriber.next_due_at is not None
+        result = settle(
+            subscriber.schedule,
+            subscriber.next_due_at,
+            now,
+            max_lateness=max_lateness,
+            recorded=recorded.get(subscriber.id, ()),
+        )
+        settled.decisions.extend((subscriber, due, verdict) for due, verdict in result.decisions)
+        settled.next_due[subscriber.id] = (subscriber.next_due_at, result.next_due_at)
+    return settled
 
 
 def ended_slot(subscriber_id: SubscriberId, slot: date, verdict: Verdict, now: datetime) -> SlotRecord:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from digestbot.choosing import choose, gather
 from digestbot.compose import Nothing
+from digestbot.desk import Desk
 from digestbot.errors import UsageError
 from digestbot.model import Digest, EntryId, EntryState, PaperId, SlotOutcome, SlotRecord, SubscriberId
-from digestbot.pipeline import Desk, choose, gather
 from digestbot.storage.recall import GONE_OUT, WAITING
 
 BLOCK = 1000

@@ -8,9 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from digestbot import ingest
+from digestbot.desk import open_desk
 from digestbot.mailroom import MailRoom
 from digestbot.model import Preferences, Subscriber, SubscriberId, Topic
-from digestbot.pipeline import compose_due, deliver_due, open_desk
+from digestbot.pipeline import compose_due, deliver_due
 from digestbot.settings import parse_settings
 from tests.deliveries import NOW
 from tests.smtp_servers import SmtpServer

@@ -21,10 +21,10 @@ from pathlib import Path
 import pytest
 
 from digestbot.demo import DROPS, READERS, DemoResult, DemoSlot, run_demo
+from digestbot.desk import open_desk
 from digestbot.drops import read_drop
 from digestbot.errors import UsageError
 from digestbot.model import EntryState, PaperRecord
-from digestbot.pipeline import open_desk
 from digestbot.settings import load_settings
 from tests.household import Household, household
 

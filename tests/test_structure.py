@@ -61,6 +61,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "mailroom",
             "subscriptions",
             "roster",
+            "desk",
+            "choosing",
             "pipeline",
             "previews",
             "explain",

@@ -94,7 +94,9 @@ def test_search_finds_papers_with_all_words_or_their_beginnings(site: World) -> 
     assert "No paper has all of these words" in site.get("/?q=zebra").text
 
 
-@pytest.mark.parametrize("query", ["%", '"', "*", "^", "AND", "NEAR(moss", "title:moss", "-", "a" * 300, "🧦", "'--"])
+@pytest.mark.parametrize(
+    "query", ["%", '"', "*", "^", "AND", "NEAR(moss", "title:moss", "-", "a" * 300, "🧦", "'--"]
+)
 def test_signs_in_a_search_mean_nothing_special(site: World, query: str) -> None:
     page = site.get("/?q=" + quote(query))
     assert page.status == 200
@@ -105,7 +107,11 @@ def test_search_follows_what_happens_to_papers(tmp_path: Path) -> None:
     with running(tmp_path) as world:
         found = "Moss on bridges of the north"
         assert found in titles(world.get("/?q=moss").text)
-        longer = {"title": found, "arxiv_id": "2611.00001v2", "abstract": "Lichens, not the other plant. " * 30}
+        longer = {
+            "title": found,
+            "arxiv_id": "2611.00001v2",
+            "abstract": "Lichens, not the other plant. " * 30,
+        }
         world.ingest([longer])
         assert titles(world.get("/?q=lichens").text) == [found]
         assert titles(world.get("/?q=handrail+north").text) == []

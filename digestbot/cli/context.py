@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from digestbot.desk import Desk
     from digestbot.links import Links
-    from digestbot.pipeline import Desk
     from digestbot.settings import Settings
     from digestbot.storage import Storage
     from digestbot.subscriptions import Office
@@ -55,7 +55,7 @@ class App:
     @contextmanager
     def desk(self, *, rehearsal: bool = False, writing: bool = False) -> Iterator[Desk]:
         """What the pipeline works with, on the storage or on a rehearsal of it."""
-        from digestbot.pipeline import Desk, make_renderer
+        from digestbot.desk import Desk, make_renderer
         from digestbot.semantics import find_embedder
 
         links = self.links()

@@ -15,7 +15,7 @@ from digestbot.cli.context import App, count_bar, pass_app, say
 from digestbot.errors import UsageError
 
 if TYPE_CHECKING:
-    from digestbot.pipeline import Desk
+    from digestbot.desk import Desk
     from digestbot.previews import Preview
 
 FORMATS = ("html", "text", "eml", "json")
@@ -65,8 +65,9 @@ def _drops_wait(app: App) -> bool:
 
 
 def _preview_one(app: App, desk: Desk, email: str) -> Preview | None:
+    from digestbot.choosing import gather
     from digestbot.compose import Nothing
-    from digestbot.pipeline import gather, ingest_drops
+    from digestbot.pipeline import ingest_drops
     from digestbot.previews import preview
     from digestbot.subscriptions import get_subscriber
 

@@ -29,8 +29,9 @@ log = logging.getLogger(__name__)
 def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -> None:
     """Ingest, compose what is due, deliver: as a scheduler, or --once."""
     from digestbot.alarms import note_run
+    from digestbot.desk import check_relay
     from digestbot.logs import set_up_logs
-    from digestbot.pipeline import Bars, check_relay, run_once
+    from digestbot.pipeline import Bars, run_once
 
     if app.pinned_now and not once and not dry_run:
         raise UsageError("--now needs --once: a scheduler runs on real time")

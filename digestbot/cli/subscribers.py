@@ -235,7 +235,9 @@ def invite(app: App, /, email: str, **fields: object) -> None:
         elif known.status is not Status.UNCONFIRMED:
             raise UsageError(f"{known.email} is {known.status}; only who never confirmed can be invited")
         elif not office.ask_to_confirm(known):
-            raise UsageError(f"{known.email} was asked already: at most once a day, and three times in 30 days")
+            raise UsageError(
+                f"{known.email} was asked already: at most once a day, and three times in 30 days"
+            )
     say(f"{subscriber.email}: will be asked to confirm")
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from digestbot.backup import backup_made_at
+from digestbot.desk import make_renderer
 from digestbot.doctor.finding import Finding, fail, ok, warn
 from digestbot.errors import DigestbotError, StorageError, TemplateError
 from digestbot.links import Links, derive_key
@@ -26,7 +27,6 @@ from digestbot.model import (
     Subscriber,
     SubscriberId,
 )
-from digestbot.pipeline import make_renderer
 from digestbot.ranking.embedding import OnnxEmbedder
 from digestbot.settings import Settings
 from digestbot.storage import Storage, check_schema, open_file

@@ -51,7 +51,9 @@ class BrowseStore:
         Looks into title, abstract, authors and ids.
         """
         words = text.split()[:MOST_WORDS]
-        found = [read_paper(row) for row in self._db.search_papers(PAPER_COLUMNS, words, count)] if words else []
+        found = (
+            [read_paper(row) for row in self._db.search_papers(PAPER_COLUMNS, words, count)] if words else []
+        )
         return sorted(found, key=_seen_last)
 
     def digests(self, subscriber_id: SubscriberId, *, count: int) -> list[Digest]:

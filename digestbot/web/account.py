@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from digestbot import accounts, bibliography
 from digestbot.addresses import check_address
+from digestbot.desk import Desk
 from digestbot.errors import DropError, UsageError
 from digestbot.links import EXPIRES_AFTER
 from digestbot.model import Opinion, Paper, PaperId, Status, Subscriber, SubscriberId
-from digestbot.pipeline import Desk
 from digestbot.roster import export_one
 from digestbot.schedule import next_digest
 from digestbot.subscriber_form import FormError, overlay

@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from digestbot.compose import Nothing
+from digestbot.desk import Desk
 from digestbot.model import EntryState, Subscriber, SubscriberId
-from digestbot.pipeline import Desk
 from digestbot.previews import Preview, preview, rendered
 from digestbot.web.limits import LOGINS
 from digestbot.web.site import Site, not_found

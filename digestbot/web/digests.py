@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from starlette.responses import Response
 
 from digestbot import bibliography, ranking
+from digestbot.desk import Desk
 from digestbot.links import FeedbackToken
 from digestbot.model import (
     Digest,
@@ -21,7 +22,6 @@ from digestbot.model import (
     TopicProfile,
     Vote,
 )
-from digestbot.pipeline import Desk
 from digestbot.web.feeds import digests_feed
 from digestbot.web.shown import Shown, sections, show
 from digestbot.web.site import Site, not_found

@@ -11,8 +11,8 @@ from datetime import date, datetime, timedelta
 from starlette.responses import RedirectResponse, Response
 
 from digestbot import bibliography, ranking
+from digestbot.desk import Desk
 from digestbot.model import Paper, PaperId
-from digestbot.pipeline import Desk
 from digestbot.web.feeds import papers_feed
 from digestbot.web.limits import PREVIEWS, SEARCHES
 from digestbot.web.shown import show

@@ -12,8 +12,8 @@ from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from digestbot import ranking
+from digestbot.choosing import LEXICAL, REFIT_AT, Candidates
 from digestbot.model import Opinion, Paper, PaperId, Scored, Subscriber, TopicProfile, Vote
-from digestbot.pipeline import LEXICAL, REFIT_AT, Candidates
 from digestbot.ranking.words import STOP_WORDS
 from digestbot.storage import Storage
 

@@ -9,10 +9,11 @@ from functools import lru_cache
 
 from digestbot import wording
 from digestbot.cards import Content, Run, content, find_links
+from digestbot.choosing import choose
 from digestbot.compose import Nothing
+from digestbot.desk import Desk
 from digestbot.links import Links
 from digestbot.model import CardLength, Cause, Digest, DigestPaper, Opinion, Paper, Subscriber
-from digestbot.pipeline import Desk, choose
 from digestbot.previews import local_date, papers_of
 from digestbot.web.shelf import Fortnight, fortnight
 from digestbot.web.site import Site

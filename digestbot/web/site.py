@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
+from digestbot.desk import Desk, make_renderer
 from digestbot.links import Links, derive_key
-from digestbot.pipeline import Desk, make_renderer
 from digestbot.settings import Settings
 from digestbot.storage import Storage, open_storage
 from digestbot.subscriptions import Office, missing_secret

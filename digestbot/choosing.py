@@ -1,0 +1,176 @@
+"""From candidates to digests: everything ranking and composing need is fetched here, for a block of subscribers at once.
+
+Reads the storage and never writes into it, but for the catalogue's statistics and its papers' embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import cached_property, partial
+
+from digestbot import ranking
+from digestbot.compose import Choice, Nothing, compose
+from digestbot.desk import Desk
+from digestbot.model import (
+    CardLength,
+    Digest,
+    Paper,
+    PaperId,
+    Scored,
+    Subscriber,
+    SubscriberId,
+    TopicProfile,
+    Vote,
+)
+from digestbot.semantics import embeddings_of
+
+DEPTH = 5  # ranked papers kept per paper that a digest shows: what diversity chooses from
+LEXICAL = "lexical"
+REFIT_AT = 1.1  # the catalogue's growth from which its statistics are fitted anew
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The papers that may be in a digest at one instant, prepared once for everybody."""
+
+    papers: tuple[Paper, ...]
+    model: ranking.Model
+    index: ranking.Index
+    trending: tuple[Scored, ...]
+    now: datetime
+
+    @cached_property
+    def by_id(self) -> Mapping[PaperId, Paper]:
+        return {paper.id: paper for paper in self.papers}
+
+
+def gather(desk: Desk, now: datetime) -> Candidates:
+    """The candidates of this instant, with all that ranking prepares once for everybody."""
+    papers = desk.storage.papers.candidates(since=now - timedelta(days=desk.settings.window_days), until=now)
+    vectors = embeddings_of(desk.storage, desk.embedder, papers)
+    model = current_model(desk, now)
+    index = ranking.index(model, papers, embedder=desk.embedder, embeddings=vectors)
+    trending = [
+        Scored(paper_id, score, None, (reason,)) for paper_id, score, reason in ranking.trending(papers, now)
+    ]
+    return Candidates(tuple(papers), model, index, tuple(trending), now)
+
+
+def current_model(desk: Desk, now: datetime) -> ranking.Model:
+    """The catalogue's statistics; fitted anew, and stored, once the catalogue has grown by a tenth."""
+    encoder = desk.embedder.fingerprint if desk.embedder else None
+    name = f"semantic {encoder}" if encoder else LEXICAL
+    count = desk.storage.papers.count()
+    stored = desk.storage.models.find(name)
+    if stored is not None:
+        try:
+            model = ranking.load(stored)
+            if model.papers <= count <= model.papers * REFIT_AT:
+                return model
+        except ranking.StaleModel:
+            pass
+    vectors = desk.storage.models.vectors(encoder) if encoder else None
+    model = ranking.fit(desk.storage.papers.catalogue(), encoder=encoder, embeddings=vectors)
+    desk.storage.models.store(name, model.dump(), now)
+    return model
+
+
+def choose(
+    desk: Desk, candidates: Candidates, subscribers: Sequence[Subscriber], slots: Mapping[SubscriberId, date]
+) -> dict[SubscriberId, Digest | Nothing]:
+    """For each of a block of subscribers the digest of the slot, or why there is none. Reads, never writes."""
+    if not subscribers:
+        return {}
+    ids = [s.id for s in subscribers]
+    votes = desk.storage.subscribers.votes(ids)
+    sent = _sent(desk, ids, candidates)
+    index = _index_with_liked(desk, candidates, votes)
+    profiles = [TopicProfile(s.preferences.topics, votes.get(s.id, ())) for s in subscribers]
+    depth = DEPTH * max((s.preferences.max_papers for s in subscribers), default=0)
+    rankings = ranking.rank(index, profiles, [sent[i] for i in ids], now=candidates.now, depth=depth)
+    return {
+        subscriber.id: _digest(
+            desk, candidates, index, subscriber, slots[subscriber.id], found, profile, sent
+        )
+        for subscriber, found, profile in zip(subscribers, rankings, profiles, strict=True)
+    }
+
+
+def _digest(
+    desk: Desk,
+    candidates: Candidates,
+    index: ranking.Index,
+    subscriber: Subscriber,
+    slot: date,
+    found: ranking.Ranking,
+    profile: TopicProfile,
+    sent: Mapping[SubscriberId, set[PaperId]],
+) -> Digest | Nothing:
+    preferences = subscriber.preferences
+    choice = Choice(
+        ranked=found.scored,
+        above=found.above(preferences.min_score),
+        candidates=found.candidates,
+        excluded=found.excluded,
+        trending=_trending_for(candidates, index, profile, sent[subscriber.id]),
+        has_profile=bool(profile.topics or profile.votes),
+    )
+    return compose(
+        subscriber.id,
+        slot,
+        choice,
+        preferences,
+        now=candidates.now,
+        fresh=len(candidates.papers),
+        pick=lambda ranked, most: ranking.diversify(index, ranked, most=most),
+        fit=partial(_fit, desk, candidates),
+    )
+
+
+def _sent(
+    desk: Desk, ids: Sequence[SubscriberId], candidates: Candidates
+) -> dict[SubscriberId, set[PaperId]]:
+    """What counts as sent to each, merged papers by the id they have today."""
+    oldest = min((p.first_seen for p in candidates.papers if p.first_seen), default=candidates.now)
+    sent = desk.storage.outbox.sent_papers(ids, oldest.date() - timedelta(days=2))
+    known = {paper.id for paper in candidates.papers}
+    strangers = {paper for papers in sent.values() for paper in papers} - known
+    merged = desk.storage.papers.resolve(strangers) if strangers else {}
+    return {i: {merged.get(paper, paper) for paper in papers} for i, papers in sent.items()}
+
+
+def _index_with_liked(
+    desk: Desk, candidates: Candidates, votes: Mapping[SubscriberId, Sequence[Vote]]
+) -> ranking.Index:
+    """The index, with the papers that somebody of this block voted on."""
+    voted = {vote.paper_id for said in votes.values() for vote in said}
+    if voted <= candidates.by_id.keys():
+        return candidates.index
+    liked = desk.storage.papers.papers(sorted(voted))
+    known = list(liked.values())
+    return ranking.index(
+        candidates.model,
+        candidates.papers,
+        known,
+        embedder=desk.embedder,
+        embeddings=embeddings_of(desk.storage, desk.embedder, [*candidates.papers, *known]),
+    )
+
+
+def _trending_for(
+    candidates: Candidates, index: ranking.Index, profile: TopicProfile, sent: set[PaperId]
+) -> tuple[Scored, ...]:
+    """The trending papers without those this subscriber was sent, voted on or excludes."""
+    out = sent | {vote.paper_id for vote in profile.votes}
+    for topic in profile.topics:
+        for term in topic.exclude:
+            out |= {index.papers[row].id for row in index.matches(term)}
+    return tuple(paper for paper in candidates.trending if paper.paper_id not in out)
+
+
+def _fit(desk: Desk, candidates: Candidates, shown: Sequence[PaperId]) -> Sequence[CardLength]:
+    """The lengths in which these papers' cards fit into one mail."""
+    by_id = candidates.by_id
+    return desk.renderer.fit([by_id[paper_id] for paper_id in shown])
