@@ -33,6 +33,7 @@ from digestbot.schedule import Verdict
 from digestbot.smtp import SmtpSettings
 from digestbot.storage.outbox import QueuedDigest
 from digestbot.subscriptions import ended_slot, settle_due
+from digestbot.timestamps import timestamp
 
 BLOCK = 1000  # subscribers at a time
 
@@ -81,7 +82,7 @@ class RunReport:
     def to_json(self) -> dict[str, object]:
         reports, counts = self.drops.reports, self.delivery.counts if self.delivery else {}
         return {
-            "now": self.now.isoformat().replace("+00:00", "Z"),
+            "now": timestamp(self.now),
             "drops": {"read": len(reports), "rejected": len(self.rejected_drops)},
             "papers": {
                 "new": sum(report.new for report in reports),

@@ -29,6 +29,7 @@ from digestbot.storage import Storage
 from digestbot.storage.subscribers import email_key
 from digestbot.subscriber_form import NOBODY, FormError, form_from_csv, overlay, to_form
 from digestbot.subscriptions import Office
+from digestbot.timestamps import timestamp
 
 BLOCK = 1000
 MAX_PROBLEMS = 100  # named before the rest is only counted
@@ -42,7 +43,7 @@ class ImportReport:
     added: int = 0
     changed: int = 0
     unchanged: int = 0
-    kept: list[str] = field(default_factory=list)  # "ada@example.org stays unsubscribed"
+    kept: list[dict[str, str]] = field(default_factory=list)  # email, and the status that it keeps
     missing: list[str] = field(default_factory=list)  # known, but not in the file
 
 
@@ -266,7 +267,7 @@ def _record(name: Mapping[str, Any]) -> PaperRecord:
 def _new(line: Line, is_suppressed: bool, report: ImportReport) -> Subscriber:
     subscriber = overlay(replace(NOBODY, status=Status.CONFIRMED), _plain(line.form))
     if is_suppressed and subscriber.status is not Status.SUPPRESSED:
-        report.kept.append(f"{subscriber.email} is on the suppression list and stays suppressed")
+        report.kept.append({"email": subscriber.email, "status": Status.SUPPRESSED.value})
         return replace(subscriber, status=Status.SUPPRESSED)
     return subscriber
 
@@ -275,7 +276,7 @@ def _changed(before: Subscriber, line: Line, report: ImportReport) -> Subscriber
     after = replace(overlay(before, _plain(line.form)), email=before.email)
     if before.status in _ENDED and after.status in (Status.CONFIRMED, Status.UNCONFIRMED):
         if "status" in line.form:
-            report.kept.append(f"{before.email} stays {before.status}")
+            report.kept.append({"email": before.email, "status": before.status.value})
         return replace(after, status=before.status)
     return after
 
@@ -290,7 +291,7 @@ def export_subscribers(storage: Storage, *, full: bool = False) -> Iterator[dict
 def export_one(storage: Storage, subscriber: Subscriber) -> dict[str, object]:
     """All that is known of one subscriber: the full form, and how consent came about."""
     consents = [
-        {"at": at.isoformat(), "how": how, "text": detail}
+        {"at": timestamp(at), "how": how, "text": detail}
         for at, how, detail in storage.subscribers.consents(subscriber.id)
     ]
     [form] = _full_forms(storage, [subscriber])
@@ -309,7 +310,7 @@ def _full_forms(storage: Storage, block: list[Subscriber]) -> Iterator[dict[str,
         yield {
             **to_form(s),
             "votes": [
-                {"paper": papers[v.paper_id], "opinion": v.opinion, "at": v.at.isoformat()}
+                {"paper": papers[v.paper_id], "opinion": v.opinion, "at": timestamp(v.at)}
                 for v in votes.get(s.id, ())
                 if v.paper_id in papers
             ],

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from digestbot import ingest
 from digestbot.errors import SettingsError, UsageError
@@ -27,7 +28,7 @@ from digestbot.model import (
     SubscriberId,
     Vote,
 )
-from digestbot.schedule import Due, Verdict, next_digest, next_due, reschedule, settle
+from digestbot.schedule import Due, Verdict, due_instant, next_digest, next_due, reschedule, settle
 from digestbot.storage import Storage
 from digestbot.storage.outbox import Notice
 from digestbot.storage.subscribers import email_key
@@ -83,7 +84,7 @@ class Office:
 
     def enrol(self, subscribers: Sequence[Subscriber], *, how: str) -> list[Subscriber]:
         """Adds new subscribers as they are given, without any mail, and records how consent came about."""
-        scheduled = [self._scheduled(s) for s in subscribers]
+        scheduled = [self._scheduled(s, recorded=()) for s in subscribers]
         with self.storage.transaction():
             added = self.storage.subscribers.add(scheduled, now=self.now)
             ids = [s.id for s in added if s.status is Status.CONFIRMED]
@@ -99,7 +100,8 @@ class Office:
             subscriber = self.storage.subscribers.get_many([subscriber_id]).get(subscriber_id)
             if subscriber is None or subscriber.status not in (Status.UNCONFIRMED, Status.UNSUBSCRIBED):
                 return False
-            confirmed = self._scheduled(replace(subscriber, status=Status.CONFIRMED))
+            recorded = self._recorded([subscriber_id]).get(subscriber_id, set())
+            confirmed = self._scheduled(replace(subscriber, status=Status.CONFIRMED), recorded=recorded)
             self.storage.subscribers.update([confirmed])
             self.storage.subscribers.record_consents([subscriber_id], at=self.now, how=how, detail=detail)
             self.notify(EntryKind.WELCOME, confirmed)
@@ -129,8 +131,8 @@ class Office:
     def store_changes(self, changes: Sequence[tuple[Subscriber, Subscriber]]) -> list[Subscriber]:
         """Stores (before, after) pairs; a change of schedule never sends twice on one local date, nor loses one."""
         with self.storage.transaction():
-            moved = [before.id for before, after in changes if before.schedule != after.schedule]
-            recorded = self.storage.slots.recorded(moved, self.now.date() - timedelta(days=3))
+            moved = [b.id for b, a in changes if (b.schedule, b.status) != (a.schedule, a.status)]
+            recorded = self._recorded(moved)
             settled = [
                 self._settle(before, after, recorded.get(before.id, set())) for before, after in changes
             ]
@@ -139,27 +141,54 @@ class Office:
         return [after for after, _ in settled]
 
     def pause(self, subscriber: Subscriber, until: date | None) -> Subscriber:
-        """No digests before local date `until`; None: until resumed."""
+        """No digests before local date `until`; None: until resumed.
+
+        Raises UsageError where no digests come, and for a date on which it would be over already.
+        """
+        _require_digests(subscriber)
+        today = self.now.astimezone(ZoneInfo(subscriber.schedule.timezone)).date()
+        if until is not None and until <= today:
+            raise UsageError(
+                f"{until} is no date to pause until: where the digests go it is {today}; name a later one"
+            )
         schedule = replace(subscriber.schedule, paused_until=until or UNTIL_RESUMED)
         return self.store_changes([(subscriber, replace(subscriber, schedule=schedule))])[0]
 
     def resume(self, subscriber: Subscriber) -> Subscriber:
+        """Ends a pause, and takes skips back. Raises UsageError where no digests come."""
+        _require_digests(subscriber)
         schedule = replace(subscriber.schedule, paused_until=None)
-        return self.store_changes([(subscriber, replace(subscriber, schedule=schedule))])[0]
+        with self.storage.transaction():
+            for slot in self.skipped_ahead(subscriber):
+                self.storage.slots.take_back_skip(subscriber.id, slot)
+            subscriber = self._replanned(subscriber)
+            return self.store_changes([(subscriber, replace(subscriber, schedule=schedule))])[0]
 
     def skip(self, subscriber: Subscriber) -> date:
-        """Ends the next slot before it is due; returns its local date. Raises UsageError if nothing is due."""
-        recorded = self.storage.slots.recorded([subscriber.id], self.now.date() - timedelta(days=3))
-        taken = recorded.get(subscriber.id, set())
-        due = next_digest(subscriber.schedule, subscriber.next_due_at, recorded=taken)
-        if due is None:
-            raise UsageError(f"{subscriber.email} has no next digest to skip")
-        plan, now = subscriber.schedule, self.now
-        after = reschedule(plan, plan, subscriber.next_due_at, now, recorded=taken | {due.slot})
+        """Ends the next slot before it is due; returns its local date. Once more before then changes nothing.
+
+        Raises UsageError if nothing is due.
+        """
+        _require_digests(subscriber)
+        plan, upcoming = subscriber.schedule, next_due(subscriber.schedule, self.now)
         with self.storage.transaction():
-            self.storage.outbox.record_slots([SlotRecord(subscriber.id, due.slot, SlotOutcome.SKIPPED, now)])
-            self.storage.subscribers.set_next_due({subscriber.id: after.next_due_at})
+            ahead = set(self.skipped_ahead(subscriber))
+            taken = self._recorded([subscriber.id]).get(subscriber.id, set()) - ahead
+            known = [at for at in (subscriber.next_due_at, upcoming.at if upcoming else None) if at]
+            due = next_digest(plan, min(known, default=None), recorded=taken)
+            if due is None:
+                raise UsageError("there is no next digest to skip")
+            if due.slot not in ahead:
+                record = SlotRecord(subscriber.id, due.slot, SlotOutcome.SKIPPED, self.now)
+                self.storage.outbox.record_slots([record])
+                self._replanned(subscriber)
         return due.slot
+
+    def skipped_ahead(self, subscriber: Subscriber) -> list[date]:
+        """The slots that are skipped and not yet due."""
+        skipped = self.storage.slots.skipped(subscriber.id, since=self._lately())
+        instants = ((slot, due_instant(subscriber.schedule, slot)) for slot in skipped)
+        return [slot for slot, due_at in instants if due_at is not None and due_at > self.now]
 
     def remove(self, subscriber: Subscriber) -> None:
         """Forgets a person. What is queued for them ends cancelled: it needs a subscriber."""
@@ -177,11 +206,25 @@ class Office:
 
     # ---- inside -------------------------------------------------------------------------------------------------
 
-    def _scheduled(self, subscriber: Subscriber) -> Subscriber:
+    def _lately(self) -> date:
+        """No slot from which a change can still matter lies before it."""
+        return self.now.astimezone(UTC).date() - timedelta(days=3)
+
+    def _recorded(self, ids: Sequence[SubscriberId]) -> dict[SubscriberId, set[date]]:
+        return self.storage.slots.recorded(ids, self._lately())
+
+    def _scheduled(self, subscriber: Subscriber, *, recorded: Collection[date]) -> Subscriber:
         if subscriber.status is not Status.CONFIRMED:
             return replace(subscriber, next_due_at=None)
-        due = next_due(subscriber.schedule, self.now)
+        due = next_due(subscriber.schedule, self.now, recorded=recorded)
         return replace(subscriber, confirmed_at=self.now, next_due_at=due.at if due else None)
+
+    def _replanned(self, subscriber: Subscriber) -> Subscriber:
+        """Stores when the next slot is due, after a skip or the end of one."""
+        plan, recorded = subscriber.schedule, self._recorded([subscriber.id]).get(subscriber.id, set())
+        after = reschedule(plan, plan, subscriber.next_due_at, self.now, recorded=recorded)
+        self.storage.subscribers.set_next_due({subscriber.id: after.next_due_at})
+        return replace(subscriber, next_due_at=after.next_due_at)
 
     def _settle(
         self, before: Subscriber, after: Subscriber, recorded: Collection[date]
@@ -190,7 +233,7 @@ class Office:
         if after.status is not Status.CONFIRMED:
             return replace(after, next_due_at=None), []
         if before.status is not Status.CONFIRMED:
-            return self._scheduled(after), []
+            return self._scheduled(after, recorded=recorded), []
         if before.schedule == after.schedule:
             return after, []
         result = reschedule(before.schedule, after.schedule, before.next_due_at, self.now, recorded=recorded)
@@ -225,6 +268,11 @@ def settle_due(
         settled.decisions.extend((subscriber, due, verdict) for due, verdict in result.decisions)
         settled.next_due[subscriber.id] = (subscriber.next_due_at, result.next_due_at)
     return settled
+
+
+def _require_digests(subscriber: Subscriber) -> None:
+    if subscriber.status is not Status.CONFIRMED:
+        raise UsageError(f"no digests come: this subscription is {subscriber.status}")
 
 
 def ended_slot(subscriber_id: SubscriberId, slot: date, verdict: Verdict, now: datetime) -> SlotRecord:

@@ -53,6 +53,11 @@ def clip_letters(text: str, *, count: int) -> str:
     return _whole_words(text[: count - 1], text) + CUT
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 paper`, `2 papers`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def _whole_words(head: str, text: str) -> str:
     """`head` without the word it ends in the middle of, unless that is most of it (or a script without spaces)."""
     if not text[len(head)].isspace():

@@ -56,7 +56,7 @@ def test_the_daily_limit_is_said_and_explained(household: Household) -> None:
         household.subscribe(f"{name}@example.org", "reasoning", now=BEFORE)
     drop(household, "Alpha", now=BEFORE)
     answer = household.do("run", "--once", now="2026-01-05T08:01:00Z")
-    assert "1 digests wait: the daily limit is reached" in answer.err
+    assert "put off, since the daily limit is reached: 1 digest" in answer.err
     [served] = household.server.recipients
     other = ({"ada@example.org", "bob@example.org"} - {served}).pop()
     cause = household.do("explain", other, "--date", "2026-01-05", "--json", now="2026-01-05T09:00:00Z").json[

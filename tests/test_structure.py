@@ -22,6 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "titles",
             "excerpts",
             "wording",
+            "timestamps",
             "mathtext",
             "links",
         ),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 
 import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json, say
+from digestbot.timestamps import timestamp
+from digestbot.wording import counted
 
 
 @click.command("backup")
@@ -20,7 +21,7 @@ def backup_command(app: App, file: Path, as_json: bool) -> None:
 
     size = make_backup(app.settings, file, app.now())
     if as_json:
-        print_json({"file": str(file), "bytes": size, "made_at": _instant(app.now())})
+        print_json({"file": str(file), "bytes": size, "made_at": timestamp(app.now())})
     say(f"{file}: {size:,} bytes, all up to {app.now():%Y-%m-%d %H:%M:%S} UTC")
     say("keep .env beside it: without its secret key, links in mails already sent lead nowhere")
 
@@ -38,7 +39,7 @@ def restore_command(app: App, file: Path, as_json: bool) -> None:
     from digestbot.backup import restore
 
     done = restore(app.settings, file, app.now())
-    since = _instant(done.since) if done.since else None
+    since = timestamp(done.since) if done.since else None
     if as_json:
         print_json(
             {
@@ -48,15 +49,13 @@ def restore_command(app: App, file: Path, as_json: bool) -> None:
                 "held": done.held,
             }
         )
-    say(f"{app.settings.sqlite_path}: restored; {done.slots} slots up to now count as done")
+    say(f"{app.settings.sqlite_path}: restored; done are {counted(done.slots, 'slot')} up to now")
     if since:
         say(f"papers mailed after {since} may be mailed again")
         say(
             f"who joined, left, changed or voted after {since} is not known: `subscribers` and `suppressions` mend it"
         )
     if done.held:
-        say(f"{done.held} mails had not ended and are held: `outbox list held`, then release or drop them")
-
-
-def _instant(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")
+        say(
+            f"{counted(done.held, 'mail')} without an end, now held: `outbox list held`, then release or drop them"
+        )

@@ -106,9 +106,9 @@ def print_json_lines(documents: Iterable[object]) -> None:
 
 
 def table(rows: Sequence[tuple[object, ...]], header: tuple[str, ...]) -> str:
-    """Aligned columns for people; control characters in cells are replaced."""
+    """Aligned columns for people; control characters in cells are replaced. A cell of over 40 letters pads no other."""
     cells = [[_cell(value) for value in row] for row in [header, *rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    widths = [min(40, max(len(row[i]) for row in cells)) for i in range(len(header))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json, say
+from digestbot.timestamps import timestamp
 
 if TYPE_CHECKING:
     from digestbot.demo import DemoResult, DemoSlot
@@ -62,7 +63,7 @@ def _slot_document(result: DemoResult, slot: DemoSlot) -> dict[str, object]:
     return {
         "email": slot.subscriber.email,
         "slot": slot.slot.isoformat(),
-        "at": slot.at.isoformat(),
+        "at": timestamp(slot.at),
         "timezone": slot.subscriber.schedule.timezone,
         "state": slot.state,
         "papers": [

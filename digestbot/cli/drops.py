@@ -6,6 +6,8 @@ import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json, print_json_lines, say, table
 from digestbot.errors import UsageError
+from digestbot.timestamps import timestamp
+from digestbot.wording import counted
 
 
 @click.group("drops")
@@ -27,7 +29,7 @@ def list_(app: App, limit: int, as_json: bool) -> None:
                 "id": row.id,
                 "name": row.report.path,
                 "state": row.state,
-                "received_at": row.received_at.isoformat(),
+                "received_at": timestamp(row.received_at),
                 "format": row.report.format,
                 "new": row.report.new,
                 "known": row.report.known,
@@ -72,7 +74,7 @@ def show(app: App, drop: str, as_json: bool) -> None:
             {
                 "id": row.id,
                 "state": row.state,
-                "received_at": row.received_at.isoformat(),
+                "received_at": timestamp(row.received_at),
                 **report_json(row.report),
             }
         )
@@ -135,7 +137,7 @@ def withdraw_(app: App, drop: str, as_json: bool) -> None:
                 ],
             }
         )
-    say(f"{report.gone} papers left the catalogue, {report.kept} stay, since other drops have them, too")
+    say(f"{counted(report.gone, 'paper')} left the catalogue; other drops have {report.kept} more, too")
     say(f"{report.recomposed} waiting digests composed anew, {report.emptied} ended empty")
     for email, slot in report.recipients:
         say(f"{email} got one of them on {slot}")

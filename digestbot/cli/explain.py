@@ -9,6 +9,7 @@ import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json
 from digestbot.errors import UsageError
+from digestbot.wording import counted
 
 if TYPE_CHECKING:
     from digestbot.explain import DayAnswer
@@ -61,7 +62,7 @@ def _form(email: str, answer: DayAnswer) -> dict[str, object]:
 
 def _sentence(email: str, answer: DayAnswer) -> str:
     if answer.sent:
-        return f"{email} was sent {len(answer.sent.papers)} papers on {answer.day}"
+        return f"{email} was sent {counted(len(answer.sent.papers), 'paper')} on {answer.day}"
     best = f", the best score was {answer.best_score:.2f}" if answer.best_score is not None else ""
     detail = f" ({answer.detail})" if answer.detail else ""
     return f"{email} got nothing on {answer.day}: {answer.cause}{best}{detail}"

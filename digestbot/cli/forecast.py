@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json, say, table
+from digestbot.timestamps import timestamp
 
 if TYPE_CHECKING:
     from digestbot.forecast import Forecast
@@ -53,7 +54,7 @@ def _tell(found: Forecast) -> None:
 def _form(found: Forecast) -> dict[str, object]:
     hours = [
         {
-            "hour": h.begins_at.isoformat().replace("+00:00", "Z"),
+            "hour": timestamp(h.begins_at),
             "due": h.due,
             "room": h.room,
             "sent": h.sent,
@@ -67,4 +68,4 @@ def _form(found: Forecast) -> dict[str, object]:
 
 
 def _instant(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+    return timestamp(datetime.fromtimestamp(at, UTC))

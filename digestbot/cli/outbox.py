@@ -6,6 +6,7 @@ import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json_lines, say, table
 from digestbot.errors import UsageError
+from digestbot.timestamps import find_timestamp
 
 
 @click.group("outbox")
@@ -35,7 +36,7 @@ def list_(app: App, states: tuple[str, ...], as_json: bool) -> None:
                 "recipient": e.recipient,
                 "slot": e.digest.slot.isoformat() if e.digest else None,
                 "attempts": e.attempts,
-                "next_attempt_at": e.next_attempt_at.isoformat() if e.next_attempt_at else None,
+                "next_attempt_at": find_timestamp(e.next_attempt_at),
                 "reply": e.last_reply,
             }
             for e in entries

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json_lines, table
+from digestbot.timestamps import find_timestamp
 
 if TYPE_CHECKING:
     from digestbot.model import Paper
@@ -49,6 +50,6 @@ def paper_form(paper: Paper) -> dict[str, object]:
         "doi": record.doi,
         "upvotes": record.upvotes,
         "comments": record.comments,
-        "first_seen": paper.first_seen.isoformat().replace("+00:00", "Z") if paper.first_seen else None,
+        "first_seen": find_timestamp(paper.first_seen),
         "excerpt": excerpt(record.abstract),
     }

@@ -13,6 +13,7 @@ import click
 
 from digestbot.cli.context import App, count_bar, pass_app, say
 from digestbot.errors import UsageError
+from digestbot.wording import counted
 
 if TYPE_CHECKING:
     from digestbot.desk import Desk
@@ -129,5 +130,6 @@ def _write_all(app: App, desk: Desk, folder: Path) -> None:
     with count_bar("rendering") as bar:
         composed, nothing = write_folder(desk, app.now(), folder, progress=bar)
     say(
-        f"{folder}: {composed} digests, {nothing} subscribers with nothing to send; open {folder / 'index.html'}"
+        f"{folder}: {counted(composed, 'digest')}, nothing to send to {counted(nothing, 'subscriber')};"
+        f" open {folder / 'index.html'}"
     )

@@ -12,6 +12,7 @@ import click
 
 from digestbot.cli.context import App, count_bar, file_bar, json_option, pass_app, print_json, say
 from digestbot.errors import UsageError
+from digestbot.wording import counted
 
 if TYPE_CHECKING:
     from digestbot.pipeline import RunReport
@@ -55,9 +56,9 @@ def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -
         waiting = desk.storage.outbox.count_due(app.now())
     _tell(report, as_json)
     if report.delivery and report.delivery.put_off:
-        say(f"{report.delivery.put_off} digests wait: the daily limit is reached")
+        say(f"put off, since the daily limit is reached: {counted(report.delivery.put_off, 'digest')}")
     if stop.is_set() or (report.delivery and report.delivery.stopped):
-        say(f"{waiting} mails still wait for the next run")
+        say(f"waiting for the next run: {counted(waiting, 'mail')}")
     if stop.is_set() or not report.is_complete:
         sys.exit(1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json
+from digestbot.timestamps import find_timestamp, timestamp
 
 
 @click.command("status")
@@ -18,13 +19,13 @@ def status_command(app: App, as_json: bool) -> None:
             "papers": storage.papers.count(),
             "subscribers": {s.value: n for s, n in storage.subscribers.count_by_status().items()},
             "outbox": {s.value: n for s, n in storage.entries.counts().items()},
-            "next_due_at": next_due.isoformat().replace("+00:00", "Z") if next_due else None,
+            "next_due_at": find_timestamp(next_due),
             "runs": [
-                {"started_at": begin.isoformat(), "finished_at": end.isoformat(), **run}
+                {"started_at": timestamp(begin), "finished_at": timestamp(end), **run}
                 for begin, end, run in storage.operation.last_runs(5)
             ],
             "alarms": [
-                {"kind": a.kind, "since": a.since.isoformat(), "detail": a.detail}
+                {"kind": a.kind, "since": timestamp(a.since), "detail": a.detail}
                 for a in storage.operation.alarms()
             ],
         }

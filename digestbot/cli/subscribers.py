@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,9 +13,12 @@ import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json, print_json_lines, say, table
 from digestbot.errors import UsageError
+from digestbot.timestamps import find_timestamp, timestamp
+from digestbot.wording import counted
 
 if TYPE_CHECKING:
     from digestbot.model import Subscriber
+    from digestbot.subscriptions import Office
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -125,14 +128,14 @@ def show(app: App, email: str, as_json: bool) -> None:
         papers = storage.papers.papers([vote.paper_id for vote in votes])
         report = {
             **to_form(subscriber),
-            "next_due_at": _iso(subscriber.next_due_at),
-            "confirmed_at": _iso(subscriber.confirmed_at),
+            "next_due_at": find_timestamp(subscriber.next_due_at),
+            "confirmed_at": find_timestamp(subscriber.confirmed_at),
             "consents": [
-                {"at": _iso(at), "how": how, "detail": detail}
+                {"at": timestamp(at), "how": how, "detail": detail}
                 for at, how, detail in storage.subscribers.consents(subscriber.id)
             ],
             "votes": [
-                {"opinion": v.opinion.value, "at": _iso(v.at), "title": papers[v.paper_id].record.title}
+                {"opinion": v.opinion.value, "at": timestamp(v.at), "title": papers[v.paper_id].record.title}
                 for v in votes
                 if v.paper_id in papers
             ],
@@ -141,7 +144,7 @@ def show(app: App, email: str, as_json: bool) -> None:
     if as_json:
         print_json(report)
     else:
-        click.echo("\n".join(f"{name}: {_readable(value)}" for name, value in report.items()))
+        click.echo("\n".join(f"{name + ':':16}{_readable(name, value)}" for name, value in report.items()))
 
 
 @subscribers_command.command("list")
@@ -203,8 +206,8 @@ def import_(app: App, file: Path, sync: bool, as_json: bool) -> None:
         report = import_subscribers(app.office(storage), file, sync=sync)
     if as_json:
         print_json(asdict(report))
-    for line in report.kept:
-        say(line)
+    for kept in report.kept:
+        say(f"{kept['email']} stays {kept['status']}")
     for email in report.missing:
         say(f"{email} is not in {file}")
     say(f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged")
@@ -261,39 +264,47 @@ def remove(app: App, email: str) -> None:
 @pass_app
 def pause(app: App, email: str, until: str | None) -> None:
     """Send no digests for a while."""
-    from digestbot.subscriptions import get_subscriber
+
+    def act(office: Office, subscriber: Subscriber) -> str:
+        office.pause(subscriber, day)
+        return f"paused until {day}" if day else "paused until resumed"
 
     try:
         day = date.fromisoformat(until) if until else None
     except ValueError:
         raise UsageError(f"--until: {until!r} is not a date such as 2026-12-24") from None
-    with app.storage() as storage:
-        app.office(storage).pause(get_subscriber(storage, email), day)
-    say(f"{email}: paused {f'until {day}' if day else 'until resumed'}")
+    _change_schedule(app, email, act)
 
 
 @subscribers_command.command("resume")
 @click.argument("email")
 @pass_app
 def resume(app: App, email: str) -> None:
-    """End a pause."""
-    from digestbot.subscriptions import get_subscriber
-
-    with app.storage() as storage:
-        changed = app.office(storage).resume(get_subscriber(storage, email))
-    say(f"{email}: resumed, {_first_digest(changed)}")
+    """End a pause, or take a skip back."""
+    _change_schedule(
+        app, email, lambda office, subscriber: f"resumed, {_first_digest(office.resume(subscriber))}"
+    )
 
 
 @subscribers_command.command("skip")
 @click.argument("email")
 @pass_app
 def skip(app: App, email: str) -> None:
-    """Leave out the next digest only."""
+    """Leave out the next digest only; `resume` takes it back."""
+    _change_schedule(app, email, lambda office, subscriber: f"no digest on {office.skip(subscriber)}")
+
+
+def _change_schedule(app: App, email: str, act: Callable[[Office, Subscriber], str]) -> None:
+    """`act` says what it did."""
     from digestbot.subscriptions import get_subscriber
 
-    with app.storage() as storage:
-        slot = app.office(storage).skip(get_subscriber(storage, email))
-    say(f"{email}: no digest on {slot}")
+    with app.storage() as storage, storage.transaction():
+        subscriber = get_subscriber(storage, email)
+        try:
+            said = act(app.office(storage), subscriber)
+        except UsageError as error:
+            raise UsageError(f"{subscriber.email}: {error}") from error
+    say(f"{subscriber.email}: {said}")
 
 
 def _given(fields: dict[str, object]) -> dict[str, object]:
@@ -305,7 +316,8 @@ def _learn_library(app: App, storage: Any, subscriber: Subscriber, path: Path) -
     from digestbot.subscriptions import learn_library
 
     report = learn_library(storage, subscriber, path, now=app.now())
-    say(f"{path}: {report.new + report.known + report.updated} papers of the library taken as liked")
+    count = report.new + report.known + report.updated
+    say(f"{path}: {counted(count, 'paper')} of the library taken as liked")
     for rejected in report.rejected:
         place = f"line {rejected.line}" if rejected.line else f"entry {rejected.entry}"
         print(f"{path}: {place}: {rejected.reason}", file=sys.stderr)
@@ -319,13 +331,9 @@ def _first_digest(subscriber: Subscriber) -> str:
     )
 
 
-def _iso(at: Any) -> str | None:
-    return at.isoformat() if at else None
-
-
 def _bounce(record: dict[str, Any]) -> dict[str, object]:
     return {
-        name: value.isoformat() if hasattr(value, "isoformat") else value
+        name: timestamp(value) if isinstance(value, datetime) else value
         for name, value in record.items()
         if name != "subscriber_id"
     }
@@ -335,7 +343,24 @@ def _topics(subscriber: Subscriber) -> str:
     return "; ".join(topic.name for topic in subscriber.preferences.topics)
 
 
-def _readable(value: object) -> str:
+def _readable(name: str, value: object) -> str:
+    """A field's value for people: short lists on the line, longer things below it."""
+    if name == "days" and isinstance(value, list):
+        return ", ".join(value)
+    if name == "topics" and isinstance(value, list):
+        value = [_topic_line(topic) for topic in value]
     if isinstance(value, list):
-        return "".join(f"\n  {item}" for item in value) or "none"
+        lines = [", ".join(str(v) for v in x.values() if v) if isinstance(x, dict) else x for x in value]
+        return "".join(f"\n  {line}" for line in lines) or "none"
     return "none" if value is None else str(value)
+
+
+def _topic_line(topic: Mapping[str, Any]) -> str:
+    """Such as: reading; terms reading, literacy; not chess; weight 2"""
+    parts = [str(topic["name"])]
+    for label, key in (("terms", "terms"), ("not", "exclude"), ("authors", "authors"), ("in", "categories")):
+        if topic[key] and topic[key] != [topic["name"]]:
+            parts.append(f"{label} {', '.join(topic[key])}")
+    if topic["weight"] != 1:
+        parts.append(f"weight {topic['weight']:g}")
+    return "; ".join(parts)

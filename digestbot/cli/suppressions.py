@@ -8,6 +8,7 @@ import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json_lines, say, table
 from digestbot.errors import UsageError
+from digestbot.timestamps import timestamp
 
 
 @click.group("suppressions")
@@ -23,7 +24,7 @@ def list_(app: App, as_json: bool) -> None:
     with app.rehearsal() as storage:
         found = storage.subscribers.suppressions()
     if as_json:
-        print_json_lines({"email": e, "reason": reason, "since": at.isoformat()} for e, reason, at in found)
+        print_json_lines({"email": e, "reason": reason, "since": timestamp(at)} for e, reason, at in found)
     else:
         click.echo(
             table([(e, reason, f"{at:%Y-%m-%d}") for e, reason, at in found], ("email", "reason", "since"))
@@ -71,7 +72,7 @@ def export(app: App) -> None:
     """Write the list as JSON Lines."""
     with app.rehearsal() as storage:
         print_json_lines(
-            {"email": e, "reason": reason, "since": at.isoformat()}
+            {"email": e, "reason": reason, "since": timestamp(at)}
             for e, reason, at in storage.subscribers.suppressions()
         )
 

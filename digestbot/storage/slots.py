@@ -27,6 +27,21 @@ class SlotStore:
                 found.setdefault(SubscriberId(subscriber_id), set()).add(date.fromisoformat(str(slot)))
         return found
 
+    def skipped(self, subscriber_id: SubscriberId, *, since: date) -> list[date]:
+        """The slots from `since` on that a skip ended, oldest first."""
+        rows = self._db.rows(
+            "SELECT slot FROM slots WHERE subscriber_id = ? AND slot >= ? AND outcome = ? ORDER BY slot",
+            (subscriber_id, since.isoformat(), SlotOutcome.SKIPPED),
+        )
+        return [date.fromisoformat(str(slot)) for (slot,) in rows]
+
+    def take_back_skip(self, subscriber_id: SubscriberId, slot: date) -> None:
+        """Opens a skipped slot again; any other end of a slot stays, for ever."""
+        self._db.execute(
+            "DELETE FROM slots WHERE subscriber_id = ? AND slot = ? AND outcome = ?",
+            (subscriber_id, slot.isoformat(), SlotOutcome.SKIPPED),
+        )
+
     def find_reply(self, subscriber_id: SubscriberId, slot: date) -> str:
         """What is noted of a digest's mail: the server's last words, or why it waits; '' for nothing."""
         row = self._db.row(

@@ -25,6 +25,7 @@ from digestbot.web.shown import live_preview
 from digestbot.web.signup import uploaded
 from digestbot.web.site import Site, not_found
 from digestbot.web.visit import Form, Visit, text_reply
+from digestbot.wording import counted
 
 VOTES_SHOWN = 300
 
@@ -150,10 +151,7 @@ def _resume(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> str
 
 
 def _skip(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> str:
-    try:
-        slot = site.office(desk, visit.now).skip(subscriber)
-    except UsageError:
-        raise ValueError("There is no next digest to skip.") from None
+    slot = site.office(desk, visit.now).skip(subscriber)
     return f"No digest on {slot:%A, %-d %B}."
 
 
@@ -172,7 +170,7 @@ def _library(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> st
         if path is None:
             raise ValueError("Choose a BibTeX or RIS file first.")
         count = accounts.like_library(site.office(desk, visit.now), subscriber, path)
-    return f"{count} papers of your library are taken as liked, and will not be sent to you."
+    return f"Taken as liked, and never sent to you: {counted(count, 'paper')} of your library."
 
 
 def _send_link(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> str:
@@ -255,6 +253,7 @@ def _page(
         "paused": paused_until is not None and paused_until > visit.now.date(),
         "paused_until": None if paused_until == UNTIL_RESUMED else paused_until,
         "next_slot": due.slot if due else None,
+        "skipped": site.office(desk, visit.now).skipped_ahead(subscriber),
         "rated": [(p, o.value) for p, o in voted if o in (Opinion.MORE, Opinion.LESS)][:VOTES_SHOWN],
         "saved": [p for p, o in voted if o is Opinion.SAVE][:VOTES_SHOWN],
         "library": sum(o is Opinion.LIBRARY for _, o in voted),

@@ -10,6 +10,7 @@ from xml.etree import ElementTree  # writes only
 from digestbot.excerpts import excerpt
 from digestbot.links import Links
 from digestbot.model import Digest, Paper, PaperId
+from digestbot.timestamps import timestamp
 from digestbot.wording import byline, clean, long_date, sections, summary, why
 
 ATOM = "http://www.w3.org/2005/Atom"
@@ -57,7 +58,7 @@ def _feed(title: str, own_url: str, page: str, updated: datetime) -> ElementTree
     root = ElementTree.Element("feed", {"xmlns": ATOM})
     _text(root, "id", own_url)
     _text(root, "title", title)
-    _text(root, "updated", _time(updated))
+    _text(root, "updated", timestamp(updated))
     ElementTree.SubElement(root, "link", {"rel": "self", "href": own_url})
     ElementTree.SubElement(root, "link", {"rel": "alternate", "type": "text/html", "href": page})
     return root
@@ -67,7 +68,7 @@ def _entry(root: ElementTree.Element, title: str, url: str, updated: datetime) -
     entry = ElementTree.SubElement(root, "entry")
     _text(entry, "id", url)
     _text(entry, "title", title)
-    _text(entry, "updated", _time(updated))
+    _text(entry, "updated", timestamp(updated))
     ElementTree.SubElement(entry, "link", {"rel": "alternate", "type": "text/html", "href": url})
     return entry
 
@@ -76,10 +77,6 @@ def _text(parent: ElementTree.Element, name: str, text: str) -> ElementTree.Elem
     element = ElementTree.SubElement(parent, name)
     element.text = "".join(c for c in text if c not in "\ufffe\uffff" and not "\ud800" <= c <= "\udfff")
     return element
-
-
-def _time(at: datetime) -> str:
-    return at.astimezone(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
 
 
 def _written(root: ElementTree.Element) -> str:

@@ -1,0 +1,138 @@
+"""`subscribers ...` as an operator types it: pauses, skips, what is shown and what is refused."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.household import Household, household
+
+__all__ = ["household"]
+
+BEFORE = "2026-01-05T05:00:00Z"  # a Monday
+ADA = "ada@example.org"
+
+
+@pytest.fixture
+def ada(household: Household) -> Household:
+    household.subscribe(ADA, "reasoning", now=BEFORE)
+    return household
+
+
+def next_due(household: Household) -> str:
+    return str(household.do("subscribers", "show", ADA, "--json").json["next_due_at"])
+
+
+def test_a_second_skip_of_the_same_day_changes_nothing(ada: Household) -> None:
+    for _ in range(2):
+        assert "no digest on 2026-01-05" in ada.do("subscribers", "skip", ADA, now=BEFORE).err
+        assert next_due(ada) == "2026-01-06T08:00:00Z"
+    assert "no digest on 2026-01-06" in ada.do("subscribers", "skip", ADA, now="2026-01-05T08:00:00Z").err
+    assert next_due(ada) == "2026-01-07T08:00:00Z"
+
+
+def test_resume_takes_a_skip_back_but_not_one_whose_time_has_passed(ada: Household) -> None:
+    ada.do("subscribers", "skip", ADA, now=BEFORE)
+    answer = ada.do("subscribers", "resume", ADA, now="2026-01-05T07:59:59Z")
+    assert "next digest due 2026-01-05 08:00 UTC" in answer.err
+    ada.do("subscribers", "skip", ADA, now=BEFORE)
+    ada.do("subscribers", "resume", ADA, now="2026-01-05T08:00:00Z")
+    assert next_due(ada) == "2026-01-06T08:00:00Z"
+    assert "skipped" in ada.do("explain", ADA, "--date", "2026-01-05", now="2026-01-05T09:00:00Z").out
+
+
+def test_a_skip_in_a_pause_is_of_the_first_digest_after_it(ada: Household) -> None:
+    ada.do("subscribers", "pause", ADA, "--until", "2026-01-08", now=BEFORE)
+    for _ in range(2):
+        assert "no digest on 2026-01-08" in ada.do("subscribers", "skip", ADA, now=BEFORE).err
+    ada.do("run", "--once", now="2026-01-06T12:00:00Z")
+    answer = ada.do("subscribers", "resume", ADA, now="2026-01-06T12:00:00Z")
+    assert "next digest due 2026-01-07" in answer.err
+    ada.do("run", "--once", now="2026-01-08T09:00:00Z")
+    slots = Path("state/digestbot.db")
+    with sqlite3.connect(slots) as db:
+        ended = dict(db.execute("SELECT slot, outcome FROM slots"))
+    assert ended == {
+        "2026-01-05": "paused",
+        "2026-01-06": "paused",
+        "2026-01-07": "late",
+        "2026-01-08": "empty",
+    }
+
+
+@pytest.mark.parametrize("until", ["2026-01-04", "2026-01-05", "1999-12-31"])
+def test_a_pause_that_would_be_over_is_refused(ada: Household, until: str) -> None:
+    before = ada.do("subscribers", "show", ADA, "--json").json
+    answer = ada.run("subscribers", "pause", ADA, "--until", until, now=BEFORE)
+    assert answer.code == 2
+    assert f"{ADA}: {until} is no date to pause until" in answer.err
+    assert ada.do("subscribers", "show", ADA, "--json").json == before
+
+
+def test_a_pause_counts_days_where_the_subscriber_lives(household: Household) -> None:
+    household.subscribe(ADA, "reasoning", now=BEFORE, timezone="Pacific/Kiritimati")  # UTC+14
+    noon = "2026-01-05T12:00:00Z"  # already the 6th there
+    assert household.run("subscribers", "pause", ADA, "--until", "2026-01-06", now=noon).code == 2
+    household.do("subscribers", "pause", ADA, "--until", "2026-01-07", now=noon)
+
+
+@pytest.mark.parametrize("status", ["unconfirmed", "unsubscribed", "suppressed"])
+@pytest.mark.parametrize("command", ["pause", "resume", "skip"])
+def test_nothing_to_pause_resume_or_skip_where_no_digests_come(
+    household: Household, command: str, status: str
+) -> None:
+    Path("people.jsonl").write_text(json.dumps({"email": ADA, "status": status}))
+    household.do("subscribers", "import", "people.jsonl", now=BEFORE)
+    answer = household.run("subscribers", command, ADA, now=BEFORE)
+    assert answer.code == 2
+    assert f"{ADA}: no digests come: this subscription is {status}" in answer.err
+
+
+def test_who_confirms_anew_gets_no_second_digest_on_one_date(ada: Household) -> None:
+    ada.drop(json.dumps({"title": "Reasoning", "abstract": "On reasoning."}), "d.jsonl")
+    ada.do("run", "--once", now="2026-01-05T08:30:00Z")
+    for status, now in (("unsubscribed", "2026-01-05T09:00:00Z"), ("unconfirmed", "2026-01-05T09:01:00Z")):
+        with sqlite3.connect("state/digestbot.db") as db:
+            db.execute("UPDATE subscribers SET status = ?", (status,))
+        Path("people.jsonl").write_text(json.dumps({"email": ADA, "status": "confirmed", "send_at": "20:00"}))
+        ada.do("subscribers", "import", "people.jsonl", now=now)
+    assert next_due(ada) == "2026-01-06T20:00:00Z"
+
+
+def test_what_is_shown_is_written_for_people(household: Household) -> None:
+    person = {
+        "email": ADA,
+        "days": ["mon", "fri"],
+        "topics": ["graphs", {"name": "reading", "terms": ["literacy"], "exclude": ["chess"], "weight": 2}],
+    }
+    Path("people.jsonl").write_text(json.dumps(person))
+    household.do("subscribers", "import", "people.jsonl", now=BEFORE)
+    shown = household.do("subscribers", "show", ADA).out
+    assert "mon, fri\n" in shown
+    assert "\n  graphs\n  reading; terms literacy; not chess; weight 2\n" in shown
+    assert "2026-01-05T05:00:00Z, import\n" in shown
+    assert not set("{}[]'") & set(shown)
+
+
+def test_one_long_address_does_not_push_the_table_apart(household: Household) -> None:
+    household.subscribe("a" * 60 + "@" + "b" * 60 + ".example.org", "reasoning", now=BEFORE)
+    household.subscribe(ADA, "reasoning", now=BEFORE)
+    listed = household.do("subscribers", "list").out.splitlines()
+    assert len(next(line for line in listed if line.startswith(ADA))) < 80
+
+
+def test_instants_in_json_have_one_form(ada: Household) -> None:
+    ada.do("run", "--once", now="2026-01-05T08:30:00Z")
+    shown = ada.do("subscribers", "show", ADA, "--json").json
+    status = ada.do("status", "--json").json
+    instants = [
+        shown["next_due_at"],
+        shown["confirmed_at"],
+        shown["consents"][0]["at"],
+        status["next_due_at"],
+    ]
+    instants += [status["runs"][0][name] for name in ("now", "started_at", "finished_at")]
+    assert all(len(at) == len("2026-01-05T08:30:00Z") and at.endswith("Z") for at in instants), instants
