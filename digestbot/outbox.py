@@ -2,7 +2,7 @@
 
 One pass tries each due entry once, over several connections. What it decides from an answer stands in
 delivery_rules.py; this module keeps the order that loses nobody: claimed on disk, marked in doubt before MAIL, recorded
-right after the reply.
+right after the reply. What died or came too late is settled before, by `clear_up`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from digestbot.smtp_replies import Reply, Stage, Verdict
 from digestbot.storage import Storage
 from digestbot.storage.bounces import BounceRecord
 from digestbot.storage.limits import LimitStore
+from digestbot.storage.outbox import OutboxStore
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,34 @@ class DeliveryReport:
     put_off: int = 0  # digests that wait for the daily limit
 
 
+def clear_up(storage: Storage, policy: DeliveryPolicy, now: datetime) -> Counter[EntryState]:
+    """Takes over what dead passes held, then ends what waited too long; returns how many entries ended or are held.
+
+    Comes before composing: the papers of what ended are candidates again.
+    """
+    counts = Counter({EntryState.HELD: _take_over(storage.outbox, resend=policy.resend_in_doubt)})
+    return +(counts + storage.outbox.expire(now, policy.max_lateness))
+
+
+def _take_over(store: OutboxStore, *, resend: bool) -> int:
+    """Frees what dead passes held; returns how many entries in doubt are held now."""
+    held = 0
+    for owner in store.owners():
+        life = life_of(owner)
+        if life is Life.HERE:
+            continue
+        leased_until = _real_now() if life is Life.ELSEWHERE else None
+        doubtful = store.take_over(
+            owner, resend=resend, all_doubtful=life is Life.LOST_POWER, leased_until=leased_until
+        )
+        for entry_id in doubtful:
+            log.warning(
+                "entry %d was in doubt when its sender died: %s", entry_id, "again" if resend else "held"
+            )
+        held += 0 if resend else len(doubtful)
+    return held
+
+
 def deliver(
     storage: Storage,
     make_mail: MakeMail,
@@ -78,7 +107,7 @@ def deliver(
     stop: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> DeliveryReport:
-    """One pass over the outbox: recovers, expires, then tries each due entry once.
+    """One pass over the outbox, after `clear_up`: tries each due entry once.
 
     `make_mail` is called from several threads, and answers None where nothing is left to send: the entry is cancelled.
     `progress(done, due)` is called after each entry. When `stop` is set the pass ends at a safe point. A broken
@@ -108,6 +137,7 @@ class _Pass:
         self.stopped: DeliveryStopped | None = None
         self.error: BaseException | None = None
         self._lock = threading.RLock()
+        self._room_returned = threading.Condition(self._lock)
         self._stop = threading.Event()
         self._claimed: deque[OutboxEntry] = deque()
         self._lines: list[Line] = []
@@ -116,19 +146,17 @@ class _Pass:
         self._owed: set[SubscriberId | None] = set(
             self._limits.owed(self.started_at) if policy.daily_limit else ()
         )
+        self._under_way = 0  # entries that a worker has in hands
         self._is_full = False  # the daily limit is reached
         self._pauses = DomainPauses()
         self._breaker = PolicyBreaker.from_text(storage.operation.find_fact(BREAKER_FACT))
-        self._due = self._ended_before = 0
+        self._due = 0
         self._progress: Progress | None = None
 
     # ---- the pass ------------------------------------------------------------------------------------------------
 
     def run(self, stop: threading.Event, progress: Progress | None) -> DeliveryReport:
         self._stop, self._progress = stop, progress
-        self._recover()
-        self.counts += self.store.expire(self.started_at, self.policy.max_lateness)
-        self._ended_before = sum(self.counts.values())
         self._due = self.store.count_due(self.started_at)
         if self._due and self._breaker.is_open(self.started_at):
             return DeliveryReport(self.counts, DeliveryStopped(_breaker_text(self._breaker)))
@@ -140,24 +168,6 @@ class _Pass:
             raise self.error
         put_off = self._limits.mark_put_off(self.started_at) if self._is_full else 0
         return DeliveryReport(self.counts, self.stopped, put_off)
-
-    def _recover(self) -> None:
-        """Takes over what dead passes held."""
-        resend = self.policy.resend_in_doubt
-        for owner in self.store.owners():
-            life = life_of(owner)
-            if life is Life.HERE:
-                continue
-            leased_until = _real_now() if life is Life.ELSEWHERE else None
-            doubtful = self.store.take_over(
-                owner, resend=resend, all_doubtful=life is Life.LOST_POWER, leased_until=leased_until
-            )
-            for entry_id in doubtful:
-                log.warning(
-                    "entry %d was in doubt when its sender died: %s", entry_id, "again" if resend else "held"
-                )
-            if not resend:
-                self.counts[EntryState.HELD] += len(doubtful)
 
     def _run_workers(self, count: int) -> None:
         self._lines = [
@@ -201,8 +211,8 @@ class _Pass:
     def _work(self, line: Line) -> None:
         try:
             line.open()  # before an entry is taken: a refused connection leaves nothing behind
-            while (entry := self._next()) is not None:
-                self._treat(entry, line)
+            while (taken := self._next()) is not None:
+                self._treat(*taken, line)
         except ServerRefused as refusal:
             self._quit(refusal)
         except BaseException as error:  # of the database or a template: for everybody, so the pass ends
@@ -210,81 +220,104 @@ class _Pass:
         finally:
             line.close()
 
-    def _next(self) -> OutboxEntry | None:
-        with self._lock:
-            if self._ending or self._is_full:
-                return None
-            if not self._claimed:
-                in_turns = self.policy.daily_limit is not None
-                self._claimed.extend(
-                    self.store.claim(
-                        self.started_at, self.owner, CLAIM, real_now=_real_now(), in_turns=in_turns
-                    )
-                )
-            return self._claimed.popleft() if self._claimed else None
+    def _next(self) -> tuple[OutboxEntry, datetime] | None:
+        """The next in turn, and when room was kept for it; None: nothing is left, or the daily limit is reached.
 
-    def _treat(self, entry: OutboxEntry, line: Line) -> None:
+        Room is kept in the order of the claim, so chance has no say in who gets the last place; while mails are under
+        way that may yet be refused, and give theirs back, the next one waits.
+        """
+        with self._lock:
+            while not self._ending and not self._is_full:
+                if not self._claimed:
+                    self._claim()
+                if not self._claimed:
+                    return None
+                reserved_at = self.now()
+                if self._keep_room(self._claimed[0], reserved_at):
+                    self._under_way += 1
+                    return self._claimed.popleft(), reserved_at
+                if self._under_way:
+                    self._room_returned.wait(0.2)
+                else:
+                    self._is_full = True
+            return None
+
+    def _claim(self) -> None:
+        in_turns = self.policy.daily_limit is not None
+        self._claimed.extend(
+            self.store.claim(self.started_at, self.owner, CLAIM, real_now=_real_now(), in_turns=in_turns)
+        )
+
+    def _keep_room(self, entry: OutboxEntry, now: datetime) -> bool:
+        """Takes a place under the daily limit; those whom it cost a digest before have theirs kept free."""
+        if self.policy.daily_limit is None:
+            return True
+        is_first = entry.digest is None or entry.subscriber_id in self._owed
+        if not self._limits.reserve_message(
+            self.policy.daily_limit - (0 if is_first else len(self._owed)), now
+        ):
+            return False
+        self._owed -= {entry.subscriber_id}
+        return True
+
+    def _return_room(self, reserved_at: datetime) -> None:
+        if self.policy.daily_limit is not None:
+            self._limits.return_message(reserved_at)
+
+    def _treat(self, entry: OutboxEntry, reserved_at: datetime, line: Line) -> None:
+        """Tries one entry; its room is given back unless a server took the message, or may have."""
+        try:
+            if not self._try(entry, line):
+                self._return_room(reserved_at)
+        except ServerRefused:
+            self._return_room(reserved_at)
+            raise
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                self._room_returned.notify_all()
+
+    def _try(self, entry: OutboxEntry, line: Line) -> bool:
+        """Whether a server took the message, or may have."""
         with self._lock:
             until = self._pauses.until(entry)
         if until is not None:
             self._record(entry, Outcome(EntryState.DEFERRED, "postponed with its domain", until))
-            return
+            return False
         mail = self.make_mail(entry)
         if mail is None:
             self._record(entry, Outcome(EntryState.CANCELLED, "nothing is left to send"))
-            return
+            return False
         try:
             line.open()
         except ServerRefused:
             self._put_back(entry)  # for the others
             raise
-        reserved_at = self.now()
-        if not self._may_send(entry, reserved_at):
+        if not self._wait_for_rate():
             self._put_back(entry)
-        elif not self.store.begin_attempt(entry, self.owner, reserved_at):
-            self._return_message(reserved_at)
+        elif not self.store.begin_attempt(entry, self.owner, self.now()):
             self._count(entry, Outcome(EntryState.CANCELLED, "not to be mailed any more"))
         else:
-            self._send(entry, mail, line, reserved_at)
+            return self._send(entry, mail, line)
+        return False
 
-    def _send(self, entry: OutboxEntry, mail: Mail, line: Line, reserved_at: datetime) -> None:
+    def _send(self, entry: OutboxEntry, mail: Mail, line: Line) -> bool:
         """The attempt itself; the entry is marked in doubt already."""
         try:
             handover = line.hand_over(mail, entry.message_id.strip("<>"))
             if handover.verdict is Verdict.STOP:
                 raise ServerRefused(handover.stage, handover.reply)
         except ServerRefused:
-            self._return_message(reserved_at)
             self.store.hand_back(entry.id, self.owner)
             raise
-        if handover.verdict not in (Verdict.ACCEPTED, Verdict.DOUBT):
-            self._return_message(reserved_at)
         self._settle(entry, handover)
+        return handover.verdict in (Verdict.ACCEPTED, Verdict.DOUBT)
 
-    def _may_send(self, entry: OutboxEntry, now: datetime) -> bool:
-        """Keeps both limits: waits for the rate, and says whether the daily limit leaves room for this entry.
-
-        Room is kept for those whom the limit cost a digest before.
-        """
-        if self.policy.daily_limit is not None:
-            with self._lock:
-                is_first = entry.digest is None or entry.subscriber_id in self._owed
-                room = self.policy.daily_limit - (0 if is_first else len(self._owed))
-            if not self._limits.reserve_message(room, now):
-                self._is_full = True
-                return False
-            with self._lock:
-                self._owed -= {entry.subscriber_id}
+    def _wait_for_rate(self) -> bool:
+        """False: the pass ends meanwhile."""
         if self.policy.rate is not None:
             self._stop.wait(self._limits.reserve_time(self.policy.rate, real_now=time.time()))
-            if self._ending:
-                self._return_message(now)
-                return False
-        return True
-
-    def _return_message(self, reserved_at: datetime) -> None:
-        if self.policy.daily_limit is not None:
-            self._limits.return_message(reserved_at)
+        return self.policy.rate is None or not self._ending
 
     def _put_back(self, entry: OutboxEntry) -> None:
         with self._lock:
@@ -337,7 +370,7 @@ class _Pass:
         """One connection fewer; where the relay refuses altogether, or this was the last one, the pass ends."""
         with self._lock:
             self._lines = [line for line in self._lines if line.is_working]
-            is_work_left = sum(self.counts.values()) < self._ended_before + self._due
+            is_work_left = sum(self.counts.values()) < self._due
             if refusal.stage not in (Stage.CONNECT, Stage.EHLO) or (not self._lines and is_work_left):
                 self.stopped = self.stopped or refusal
 

@@ -28,8 +28,9 @@ from digestbot.model import (
     SlotRecord,
     Subscriber,
 )
-from digestbot.outbox import DeliveryPolicy, DeliveryReport, deliver
+from digestbot.outbox import DeliveryPolicy, DeliveryReport, clear_up, deliver
 from digestbot.schedule import Verdict
+from digestbot.settings import Settings
 from digestbot.smtp import SmtpSettings
 from digestbot.storage.outbox import QueuedDigest
 from digestbot.subscriptions import ended_slot, settle_due
@@ -122,17 +123,17 @@ def run_once(
     bars = bars or Bars()
     report = RunReport(now)
     report.drops = ingest_drops(desk, now, rehearsal=rehearsal, progress=bars.ingest)
-    expired = expire_late(desk, now)
+    ended = clear_outbox(desk, now)
     report.digests = compose_due(desk, now, stop=stop)
     if not rehearsal:
         report.delivery = deliver_due(desk, lambda: now, stop=stop, progress=bars.deliver)
-        report.delivery.counts.update(expired)
+        report.delivery.counts.update(ended)
     return report
 
 
-def expire_late(desk: Desk, now: datetime) -> Counter[EntryState]:
-    """Ends mails that waited too long, before anything is composed: their papers are candidates again."""
-    return desk.storage.outbox.expire(now, timedelta(hours=desk.settings.max_lateness_hours))
+def clear_outbox(desk: Desk, now: datetime) -> Counter[EntryState]:
+    """Settles mails of dead processes and late ones, before anything is composed: papers become candidates again."""
+    return clear_up(desk.storage, delivery_policy(desk.settings), now)
 
 
 def ingest_drops(
@@ -152,16 +153,20 @@ def deliver_due(
 ) -> DeliveryReport:
     """Tries each due mail once; `now` is what is recorded."""
     settings = desk.settings
-    policy = DeliveryPolicy(
+    relay = SmtpSettings.from_url(settings.smtp_url)
+    room = MailRoom(settings, desk.storage, desk.links, desk.renderer)
+    policy = delivery_policy(settings)
+    return deliver(desk.storage, room.make, relay, policy, now=now, stop=stop, progress=progress)
+
+
+def delivery_policy(settings: Settings) -> DeliveryPolicy:
+    return DeliveryPolicy(
         connections=settings.smtp_connections,
         resend_in_doubt=settings.on_doubt == "resend",
         max_lateness=timedelta(hours=settings.max_lateness_hours),
         rate=settings.smtp_rate,
         daily_limit=settings.smtp_daily_limit,
     )
-    relay = SmtpSettings.from_url(settings.smtp_url)
-    room = MailRoom(settings, desk.storage, desk.links, desk.renderer)
-    return deliver(desk.storage, room.make, relay, policy, now=now, stop=stop, progress=progress)
 
 
 def compose_due(desk: Desk, now: datetime, *, stop: threading.Event | None = None) -> DigestCounts:

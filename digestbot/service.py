@@ -15,7 +15,7 @@ from digestbot.alarms import FAILING, clear_alarm, listen_for_sources, note_run,
 from digestbot.choosing import current_model
 from digestbot.desk import Desk, open_desk
 from digestbot.model import Status
-from digestbot.pipeline import RunReport, compose_due, deliver_due, expire_late, ingest_drops
+from digestbot.pipeline import RunReport, clear_outbox, compose_due, deliver_due, ingest_drops
 from digestbot.scheduler import Job, Scheduler
 from digestbot.settings import Settings
 from digestbot.smtp import SmtpSettings
@@ -76,12 +76,12 @@ def ingest(desk: Desk) -> RunReport:
 def tick(desk: Desk, stop: threading.Event) -> RunReport:
     """Composes what is due and tries each due mail once."""
     report = RunReport(_now())
-    expired = expire_late(desk, report.now)
+    ended = clear_outbox(desk, report.now)
     report.digests = compose_due(desk, report.now, stop=stop)
     if any(ended := astuple(report.digests)):
         log.info("slots: %d composed, %d empty, %d late, %d paused", *ended)
     report.delivery = deliver_due(desk, _now, stop=stop)
-    report.delivery.counts.update(expired)
+    report.delivery.counts.update(ended)
     note_run(desk, report, _now())
     return report
 

@@ -18,7 +18,7 @@ from digestbot.model import (
     Subscriber,
     SubscriberId,
 )
-from digestbot.outbox import DeliveryPolicy, DeliveryReport, deliver
+from digestbot.outbox import DeliveryPolicy, DeliveryReport, clear_up, deliver
 from digestbot.smtp import SmtpSettings, Timeouts
 from digestbot.storage import Storage
 from digestbot.storage.outbox import QueuedDigest
@@ -94,8 +94,12 @@ def run_pass(
     at: datetime = NOW,
     minutes: float = 0,
 ) -> DeliveryReport:
+    """What a run does with the outbox: clears up, delivers, and reports both."""
     now = at + timedelta(minutes=minutes)
-    return deliver(storage, make_mail, SmtpSettings.from_url(url), policy, now=lambda: now)
+    ended = clear_up(storage, policy, now)
+    report = deliver(storage, make_mail, SmtpSettings.from_url(url), policy, now=lambda: now)
+    report.counts.update(ended)
+    return report
 
 
 def states(storage: Storage) -> dict[str, int]:

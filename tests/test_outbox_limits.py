@@ -11,11 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from digestbot.model import EntryKind, EntryState
+from digestbot.model import EntryKind, EntryState, OutboxEntry
+from digestbot.outbox import deliver
+from digestbot.smtp import SmtpSettings
 from digestbot.storage import Storage
 from digestbot.storage.limits import LimitStore
 from digestbot.storage.outbox import Notice
-from tests.deliveries import NOW, QUICK, open_storage, queue_digests, run_pass, states
+from tests.deliveries import (
+    NOW,
+    QUICK,
+    TestMail,
+    make_mail,
+    open_storage,
+    queue_digests,
+    run_pass,
+    states,
+)
 from tests.smtp_servers import SmtpServer
 
 
@@ -72,6 +83,38 @@ def test_refused_mails_do_not_count(storage: Storage) -> None:
     with SmtpServer(script) as server:
         report = run_pass(storage, server.url(), replace(QUICK, daily_limit=3))
     assert report.counts == {EntryState.BOUNCED: 5, EntryState.SENT: 3}
+
+
+def test_room_that_a_refusal_gives_back_is_used_in_the_same_pass(storage: Storage) -> None:
+    """Also by those who were in turn while the refused mail was still under way."""
+    queue_digests(storage, [f"p{n}@one.example" for n in range(6)])
+
+    def script(stage: str, argument: str) -> str | None:
+        if stage == "rcpt" and argument in ("p0@one.example", "p1@one.example"):
+            time.sleep(0.3)
+            return "550 5.1.1 no"
+        return None
+
+    with SmtpServer(script) as server:
+        report = run_pass(storage, server.url(), replace(QUICK, daily_limit=2, connections=4))
+    assert report.counts == {EntryState.BOUNCED: 2, EntryState.SENT: 2}
+    assert server.recipients == ["p2@one.example", "p3@one.example"]
+
+
+def test_the_last_place_goes_to_the_oldest_due(storage: Storage) -> None:
+    """However long its mail takes to make."""
+    for minute in range(6):
+        queue_digests(storage, [f"p{minute}@one.example"], at=NOW - timedelta(minutes=10 - minute))
+
+    def slowly(entry: OutboxEntry) -> TestMail:
+        time.sleep(0.2 if entry.recipient < "p3" else 0)
+        return make_mail(entry)
+
+    with SmtpServer() as server:
+        relay = SmtpSettings.from_url(server.url())
+        policy = replace(QUICK, daily_limit=3, connections=6)
+        assert deliver(storage, slowly, relay, policy, now=lambda: NOW).put_off == 3
+    assert server.recipients == ["p0@one.example", "p1@one.example", "p2@one.example"]
 
 
 def test_mails_people_wait_for_come_first(storage: Storage) -> None:

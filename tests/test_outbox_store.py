@@ -298,6 +298,14 @@ def test_what_a_dead_process_held_is_free_at_once(storage: Storage, resend: bool
     assert len(server.messages) == (2 if resend else 1)
 
 
+def test_what_a_process_held_that_died_long_ago_is_too_late(storage: Storage) -> None:
+    claim_in_doubt(storage, dead_owner("import os; os.kill(os.getpid(), 9)"))
+    with SmtpServer() as server:
+        report = run_pass(storage, server.url(), minutes=25 * 60)
+    assert report.counts == {EntryState.FAILED: 1, EntryState.CANCELLED: 1}
+    assert server.messages == []
+
+
 def test_what_a_living_pass_holds_is_left_alone(storage: Storage) -> None:
     with owner_name() as owner:
         assert life_of(owner) is Life.HERE
