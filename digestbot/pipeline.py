@@ -123,11 +123,11 @@ def run_once(
     bars = bars or Bars()
     report = RunReport(now)
     report.drops = ingest_drops(desk, now, rehearsal=rehearsal, progress=bars.ingest)
-    ended = clear_outbox(desk, now)
+    cleared = clear_outbox(desk, now)
     report.digests = compose_due(desk, now, stop=stop)
     if not rehearsal:
         report.delivery = deliver_due(desk, lambda: now, stop=stop, progress=bars.deliver)
-        report.delivery.counts.update(ended)
+        report.delivery.counts.update(cleared)
     return report
 
 

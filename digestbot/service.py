@@ -76,12 +76,12 @@ def ingest(desk: Desk) -> RunReport:
 def tick(desk: Desk, stop: threading.Event) -> RunReport:
     """Composes what is due and tries each due mail once."""
     report = RunReport(_now())
-    ended = clear_outbox(desk, report.now)
+    cleared = clear_outbox(desk, report.now)
     report.digests = compose_due(desk, report.now, stop=stop)
     if any(ended := astuple(report.digests)):
         log.info("slots: %d composed, %d empty, %d late, %d paused", *ended)
     report.delivery = deliver_due(desk, _now, stop=stop)
-    report.delivery.counts.update(ended)
+    report.delivery.counts.update(cleared)
     note_run(desk, report, _now())
     return report
 
