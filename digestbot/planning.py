@@ -16,7 +16,7 @@ from digestbot.links import Links, derive_key
 from digestbot.model import Digest, PaperId
 from digestbot.previews import Preview, preview, rendered
 from digestbot.semantics import find_embedder
-from digestbot.settings import Settings, current_values, parse_settings
+from digestbot.settings import PREFIX, Settings, current_values, parse_settings, unknown_names
 
 BLOCK = 1000
 EXAMPLES = 20  # named for each kind of change
@@ -50,10 +50,12 @@ def other_settings(changes: Sequence[str], templates: Path | None) -> Settings:
     wrong = [change for change in changes if "=" not in change]
     if wrong:
         raise SettingsError([f"--set {change}: must be NAME=VALUE" for change in wrong])
-    values = current_values()
-    for change in changes:
-        name, _, value = change.partition("=")
-        values[name if name.startswith("DIGESTBOT_") else f"DIGESTBOT_{name.upper()}"] = value
+    pairs = [change.partition("=") for change in changes]
+    given = {f"{PREFIX}{name.upper().removeprefix(PREFIX)}": value for name, _, value in pairs}
+    unknown = unknown_names(given)
+    if unknown:
+        raise SettingsError([f"--set: {problem}" for problem in unknown])
+    values = {**current_values(), **given}
     if templates is not None:
         values["DIGESTBOT_TEMPLATES"] = str(templates)
     return parse_settings(values)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import itertools
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -100,7 +102,7 @@ def check_file(path: Path) -> int:
 def read_lines(path: Path) -> Iterator[Line]:
     """The forms of a file. Raises UsageError for one that is none of JSON Lines, a JSON list and CSV."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with _open(path) as file:
             first = _first_line(file)
             if first.lstrip().startswith("["):
                 yield from _json_list(path, file.read())
@@ -112,8 +114,16 @@ def read_lines(path: Path) -> Iterator[Line]:
                 raise UsageError(f"{path}: line 1: neither JSON nor a CSV header with a field `email`")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is not UTF-8 text (byte {error.start})") from error
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _open(path: Path) -> io.TextIOWrapper:
+    """As text; `.gz` is known by its first bytes."""
+    with path.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+    opened = gzip.GzipFile(path) if packed else path.open("rb")
+    return io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
 
 
 def _first_line(file: io.TextIOWrapper) -> str:

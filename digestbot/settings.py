@@ -1,6 +1,6 @@
 """The settings of CONTRACT.md, from the process environment, else from `.env` in the working directory.
 
-All wrong ones are reported at once. Secrets are kept in fields that `repr` leaves out.
+A wrong one stops who reads it, with a message that names all wrong ones. `repr` leaves out fields with secrets.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import ipaddress
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parseaddr
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import dotenv
@@ -24,11 +24,15 @@ from digestbot.errors import SettingsError
 
 T = TypeVar("T")
 PREFIX = "DIGESTBOT_"
+DKIM = {"dkim_key", "dkim_selector", "dkim_domain"}  # all or none
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings, checked one by one. Field names are the variables' without prefix, in lower case."""
+    """All settings, checked one by one. Field names are the variables' without prefix, in lower case.
+
+    Fields of wrong settings have no value; reading one raises SettingsError.
+    """
 
     state: Path = Path("state")
     database: str = field(default="", repr=False)  # URL; '': the SQLite file in the state folder
@@ -55,6 +59,21 @@ class Settings:
     dkim_selector: str | None = None
     dkim_domain: str | None = None
     embedding_model: str | None = None
+    problems: tuple[str, ...] = ()  # wrong settings and slips, one line each
+    slips: tuple[str, ...] = ()  # names that are no setting, lines that are none
+
+    if not TYPE_CHECKING:  # else every name would be one
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Only asked for what has no value."""
+            if name in self.__dataclass_fields__:
+                raise SettingsError(list(self.problems))
+            raise AttributeError(name)
+
+    def check(self) -> None:
+        """Raises SettingsError where anything is wrong, for programs that use all of it."""
+        if self.problems:
+            raise SettingsError(list(self.problems))
 
     @property
     def incoming(self) -> Path:
@@ -87,18 +106,20 @@ def load_settings(folder: Path | None = None, environ: Mapping[str, str] | None 
 
     Raises SettingsError that names every wrong one.
     """
-    path = (folder or Path.cwd()) / ".env"
-    problems = _slips(path)
-    try:
-        settings = parse_settings(current_values(folder, environ))
-    except SettingsError as error:
-        raise SettingsError(problems + error.problems) from error
-    if problems:
-        raise SettingsError(problems)
+    settings = read_settings(folder, environ)
+    settings.check()
     return settings
 
 
-def _slips(path: Path) -> list[str]:
+def read_settings(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """As load_settings(), but a wrong one only raises where it is read; all are in `problems`."""
+    environ = os.environ if environ is None else environ
+    path = (folder or Path.cwd()) / ".env"
+    slips = [*_bad_lines(path), *_misspelt(environ)]
+    return _parse(current_values(folder, environ), slips)
+
+
+def _bad_lines(path: Path) -> list[str]:
     """Lines of an .env file that are none, and names of ours that do not exist."""
     if not path.is_file():
         return []
@@ -110,7 +131,26 @@ def _slips(path: Path) -> list[str]:
         if binding.error or (binding.key and binding.value is None)
     ]
     names = [binding.key for binding in bindings if binding.key and binding.key.startswith(PREFIX)]
-    return problems + [_unknown(path, name) for name in names if name.removeprefix(PREFIX) not in _PARSERS]
+    return problems + [f"{path}: {problem}" for problem in unknown_names(names)]
+
+
+def unknown_names(names: Iterable[str]) -> list[str]:
+    """What to say of each name that is no setting."""
+    return [
+        f"there is no setting {name}" + (f"; {PREFIX}{close} is meant?" if (close := _closest(name)) else "")
+        for name in names
+        if name.removeprefix(PREFIX) not in _PARSERS
+    ]
+
+
+def _misspelt(environ: Mapping[str, str]) -> list[str]:
+    """Names in the process environment that look like one of ours; others with the prefix may be somebody else's."""
+    names = [name for name in environ if name.startswith(PREFIX) and _closest(name)]
+    return [f"environment: {problem}" for problem in unknown_names(names)]
+
+
+def _closest(name: str) -> str | None:
+    return next(iter(difflib.get_close_matches(name.removeprefix(PREFIX), _PARSERS, n=1, cutoff=0.7)), None)
 
 
 def current_values(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -133,36 +173,38 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 
 def parse_settings(values: Mapping[str, str]) -> Settings:
-    """Settings from variables; an empty value counts as not set, names that are none of ours are passed over."""
+    """Settings from variables; an empty value counts as not set, names that are none of ours are passed over.
+
+    Raises SettingsError that names every wrong one.
+    """
+    settings = _parse(values, [])
+    settings.check()
+    return settings
+
+
+def _parse(values: Mapping[str, str], slips: Sequence[str]) -> Settings:
     given = {name: value.strip() for name, value in values.items() if value.strip()}
-    problems: list[str] = []
-    fields: dict[str, object] = {}
+    problems = list(slips)
+    found: dict[str, object] = {}
+    wrong: set[str] = set()
     for name, (target, parse) in _PARSERS.items():
         if PREFIX + name in given:
             try:
-                fields[target] = parse(given[PREFIX + name])
+                found[target] = parse(given[PREFIX + name])
             except ValueError as error:
                 problems.append(f"{PREFIX}{name}: {error}")
-    problems += _check_together(fields)
-    if problems:
-        raise SettingsError(problems)
-    return Settings(**fields)  # type: ignore[arg-type]
-
-
-def _unknown(path: Path, name: str) -> str:
-    close = difflib.get_close_matches(name, [PREFIX + known for known in _PARSERS], n=1)
-    return f"{path}: there is no setting {name}" + (f"; {close[0]} is meant?" if close else "")
-
-
-def _check_together(fields: Mapping[str, object]) -> list[str]:
-    named = [name for name in ("dkim_key", "dkim_selector", "dkim_domain") if name in fields]
-    if named and len(named) < 3:
-        missing = {"dkim_key", "dkim_selector", "dkim_domain"} - set(named)
-        return [
+                wrong.add(target)
+    missing = {name for name in DKIM if name not in found}
+    if missing < DKIM and not missing & wrong:
+        problems += [
             f"{PREFIX}{name.upper()}: is missing; DKIM needs key, selector and domain"
             for name in sorted(missing)
         ]
-    return []
+        wrong |= DKIM if missing else set()
+    settings = Settings(**found, problems=tuple(problems), slips=tuple(slips))  # type: ignore[arg-type]
+    for name in wrong:
+        object.__delattr__(settings, name)
+    return settings
 
 
 # ---- one parser a kind of value; each raises ValueError with what to write instead ---------------------------------
@@ -270,6 +312,20 @@ def _file(text: str) -> Path:
     return path
 
 
+def _model(text: str) -> str:
+    """A folder's files are looked at; whether the hub has a name only the hub knows."""
+    folder = Path(text).expanduser()
+    if not folder.is_dir():
+        if re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", text):
+            return text
+        raise ValueError(f"{text} is neither a folder nor a name such as organisation/model")
+    kinds = (("tokenizer.json",), ("model.onnx", "onnx/model.onnx"), ("1_Pooling/config.json",))
+    for names in kinds:
+        if not any((folder / name).is_file() for name in names):
+            raise ValueError(f"{text} has no {' or '.join(names)}")
+    return text
+
+
 _PARSERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "STATE": ("state", Path),
     "DATABASE": ("database", _database),
@@ -295,5 +351,5 @@ _PARSERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "DKIM_KEY": ("dkim_key", _file),
     "DKIM_SELECTOR": ("dkim_selector", str),
     "DKIM_DOMAIN": ("dkim_domain", str),
-    "EMBEDDING_MODEL": ("embedding_model", str),
+    "EMBEDDING_MODEL": ("embedding_model", _model),
 }

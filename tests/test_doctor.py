@@ -152,9 +152,12 @@ def test_a_template_that_does_not_render(healthy: Household) -> None:
 
 
 def test_a_model_folder_without_a_model(healthy: Household) -> None:
-    Path("model").mkdir()
+    Path("model/1_Pooling").mkdir(parents=True)
     healthy.set("EMBEDDING_MODEL", "model")
-    one_trouble(healthy, "FAIL", "ranker", "model has no", "model.onnx")
+    one_trouble(healthy, "FAIL", "settings", "model has no", "tokenizer.json")
+    for name in ("tokenizer.json", "model.onnx", "1_Pooling/config.json"):
+        (Path("model") / name).write_text("{}")
+    one_trouble(healthy, "FAIL", "ranker", "tokenizer")
     healthy.set("EMBEDDING_MODEL", "somebody/model")
     one_trouble(healthy, "warn", "ranker", "somebody/model")
 

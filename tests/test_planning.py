@@ -43,3 +43,10 @@ def test_a_wrong_setting_is_named(household: Household) -> None:
     answer = household.run("plan", "--set", "WINDOW_DAYS=soon", now=LATER)
     assert answer.code == 2
     assert "DIGESTBOT_WINDOW_DAYS" in answer.err
+
+
+def test_a_setting_that_is_none_is_refused(household: Household) -> None:
+    answer = household.run("plan", "--set", "BOGUS=1", "--set", "window_dais=3", now=LATER)
+    assert answer.code == 2
+    assert "there is no setting DIGESTBOT_BOGUS" in answer.err
+    assert "DIGESTBOT_WINDOW_DAYS is meant?" in answer.err

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from digestbot.errors import SettingsError
-from digestbot.settings import Settings, load_settings, parse_settings
+from digestbot.settings import Settings, load_settings, parse_settings, read_settings
+from tests.household import Household, household
+
+__all__ = ["household"]
 
 SECRET = "sixteen letters and more"
 
@@ -100,3 +105,101 @@ def test_all_slips_of_the_env_file_are_named_with_the_wrong_settings(tmp_path: P
     assert "line 2" in text
     assert "DIGESTBOT_BOGUS" in text
     assert "DIGESTBOT_WINDOW_DAYS: 'soon'" in text
+
+
+def test_a_misspelt_name_in_the_process_environment_is_told(tmp_path: Path) -> None:
+    environ = {"DIGESTBOT_SMTP_RAET": "3", "DIGESTBOT_SERVICE_HOST": "somebody else's", "SMTP_RAET": "3"}
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, environ)
+    assert caught.value.problems == [
+        "environment: there is no setting DIGESTBOT_SMTP_RAET; DIGESTBOT_SMTP_RATE is meant?"
+    ]
+
+
+def test_a_wrong_one_stops_only_who_reads_it(tmp_path: Path) -> None:
+    settings = read_settings(tmp_path, {"DIGESTBOT_SMTP_RATE": "fast", "DIGESTBOT_WINDOW_DAYS": "0"})
+    assert settings.state == Path("state")
+    with pytest.raises(SettingsError) as caught:
+        _ = settings.window_days
+    assert [line.split(":")[0] for line in caught.value.problems] == [
+        "DIGESTBOT_SMTP_RATE",
+        "DIGESTBOT_WINDOW_DAYS",
+    ]
+    with pytest.raises(AttributeError):
+        _ = settings.bogus  # type: ignore[attr-defined]
+
+
+def test_a_model_is_looked_at_with_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "tokenizer.json").touch()
+    found = problems({"EMBEDDING_MODEL": str(folder), "WINDOW_DAYS": "soon"})
+    assert any("has no model.onnx or onnx/model.onnx" in line for line in found)
+    assert any("/nowhere" in line for line in problems({"EMBEDDING_MODEL": "/nowhere/at/all"}))
+    assert parse_settings({"DIGESTBOT_EMBEDDING_MODEL": "organisation/model"}).embedding_model
+
+
+WRONG = {  # every setting but those that the commands below use
+    "SMTP_URL": "http://x",
+    "SMTP_RATE": "fast",
+    "SMTP_CONNECTIONS": "0",
+    "BASE_URL": "papers",
+    "FROM": "nobody",
+    "OPERATOR": "nobody",
+    "SECRET_KEY": "short",
+    "SIGNUP": "perhaps",
+    "TEMPLATES": "/nowhere",
+    "WINDOW_DAYS": "soon",
+    "DKIM_SELECTOR": "alone",
+    "EMBEDDING_MODEL": "/nowhere",
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ingest", "d.jsonl"],
+        ["papers"],
+        ["status"],
+        ["drops", "list"],
+        ["outbox", "list"],
+        ["subscribers", "list"],
+        ["subscribers", "export"],
+        ["suppressions", "add", "bob@example.org"],
+        ["migrate"],
+        ["backup", "copy.db"],
+        ["init"],
+    ],
+    ids=" ".join,
+)
+def test_commands_need_only_what_they_use(household: Household, words: list[str]) -> None:
+    household.do("init")
+    Path("d.jsonl").write_text('{"title": "Owls", "abstract": "On owls."}\n')
+    for name, value in WRONG.items():
+        household.set(name, value)
+    household.do(*words)
+
+
+@pytest.mark.parametrize("words", [["run", "--once"], ["run"], ["run", "--dry-run"], ["serve"]], ids=" ".join)
+def test_a_run_needs_all_and_names_all(household: Household, words: list[str]) -> None:
+    for name, value in WRONG.items():
+        household.set(name, value)
+    household.set("SMTP_RAET", "3")
+    answer = household.run(*words)
+    assert answer.code == 2
+    for name in WRONG:
+        assert f"DIGESTBOT_{name}:" in answer.err or name == "DKIM_SELECTOR"
+    assert "DIGESTBOT_SMTP_RATE is meant?" in answer.err
+    assert not Path("state").exists()
+
+
+def test_a_slip_is_told_by_commands_that_go_on(household: Household) -> None:
+    household.set("SMTP_RAET", "3")
+    assert "DIGESTBOT_SMTP_RATE is meant?" in household.do("status").err
+
+
+def test_debug_keeps_the_exit_status() -> None:
+    command = [sys.executable, "-m", "digestbot", "--debug", "subscribers", "show", "nobody@example.org"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -109,7 +110,7 @@ def main(words: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(2)
     except DigestbotError as error:
-        _raise_in_debug(words)
+        _trace_in_debug(words)
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("stopped", 130)
@@ -117,17 +118,17 @@ def main(words: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        _raise_in_debug(words)
+        _trace_in_debug(words)
         wrong = isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError | PermissionError)
         _fail(f"{error.filename or 'output'}: {error.strerror or error}", 2 if wrong else 1)
     except Exception as error:  # a defect of ours: said in one line, shown whole with --debug
-        _raise_in_debug(words)
+        _trace_in_debug(words)
         _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1)
 
 
-def _raise_in_debug(words: Sequence[str]) -> None:
+def _trace_in_debug(words: Sequence[str]) -> None:
     if "--debug" in words:
-        raise
+        traceback.print_exc()
 
 
 def _fail(message: str, code: int) -> None:

@@ -33,9 +33,19 @@ class App:
 
     @cached_property
     def settings(self) -> Settings:
+        """Wrong ones stop a command where it reads them."""
+        from digestbot.settings import read_settings
+
+        settings = read_settings()
+        for slip in settings.slips:
+            say(f"digestbot: {slip}")
+        return settings
+
+    def check_settings(self) -> None:
+        """For commands that use all settings, before they do anything. Raises SettingsError."""
         from digestbot.settings import load_settings
 
-        return load_settings()
+        load_settings()
 
     @contextmanager
     def storage(self) -> Iterator[Storage]:

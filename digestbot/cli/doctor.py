@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json
-from digestbot.errors import SettingsError
 
 if TYPE_CHECKING:
     from digestbot.doctor import DnsRecord, Finding
@@ -46,14 +45,12 @@ def doctor_command(app: App, as_json: bool) -> None:
 def _findings(app: App) -> list[Finding]:
     from digestbot.doctor import Finding, Level, examine
 
-    try:
-        settings = app.settings
-    except SettingsError as error:
+    if app.settings.problems:
         return [
             Finding("settings", Level.FAIL, line, "mend it; the rest is looked at then")
-            for line in error.problems
+            for line in app.settings.problems
         ]
-    return [Finding("settings", Level.OK, "all can be read"), *examine(settings, app.now())]
+    return [Finding("settings", Level.OK, "all can be read"), *examine(app.settings, app.now())]
 
 
 def _tell(findings: list[Finding], records: list[DnsRecord]) -> None:

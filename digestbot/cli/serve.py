@@ -23,6 +23,7 @@ def serve_command(app: App, host: str, port: int) -> None:
 
     if app.pinned_now:
         raise UsageError("--now is not for `serve`: the pages run on real time")
+    app.check_settings()
     set_up_logs(debug=app.debug)
     serve(
         app.settings,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
@@ -191,19 +194,19 @@ def export(app: App, out: Path | None, full: bool) -> None:
 
 
 @subscribers_command.command("import")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
 @click.option("--sync", is_flag=True, help="List who is known but not in the file.")
 @json_option
 @pass_app
 def import_(app: App, file: Path, sync: bool, as_json: bool) -> None:
-    """Add and change subscribers as FILE says (JSON Lines, a JSON list or CSV); all or nothing.
+    """Add and change subscribers as FILE says (JSON Lines, a JSON list or CSV, `.gz` too; `-`: stdin); all or nothing.
 
     Whoever imports vouches for consent. An unsubscribed or suppressed address stays so.
     """
     from digestbot.roster import import_subscribers
 
-    with app.storage() as storage:
-        report = import_subscribers(app.office(storage), file, sync=sync)
+    with _on_disk(file) as path, app.storage() as storage:
+        report = import_subscribers(app.office(storage), path, sync=sync)
     if as_json:
         print_json(asdict(report))
     for kept in report.kept:
@@ -305,6 +308,19 @@ def _change_schedule(app: App, email: str, act: Callable[[Office, Subscriber], s
         except UsageError as error:
             raise UsageError(f"{subscriber.email}: {error}") from error
     say(f"{subscriber.email}: {said}")
+
+
+@contextmanager
+def _on_disk(file: Path) -> Iterator[Path]:
+    """The file itself; for `-` a copy of stdin, since an import is read twice."""
+    if str(file) != "-":
+        yield file
+        return
+    with tempfile.TemporaryDirectory(prefix="digestbot-") as folder:
+        copy = Path(folder) / "stdin"
+        with copy.open("wb") as target:
+            shutil.copyfileobj(sys.stdin.buffer, target)
+        yield copy
 
 
 def _given(fields: dict[str, object]) -> dict[str, object]:
