@@ -236,6 +236,19 @@ class Work:
     def id(self) -> PaperId | None:
         return self.was[0].paper.id if self.was else None
 
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether there is nothing to write of it."""
+        if len(self.was) != 1:
+            return False
+        (was,) = self.was
+        return (
+            self.record == was.paper.record
+            and (self.first_seen, self.mailable) == (was.paper.first_seen, was.paper.mailable)
+            and len(self.versions) == len(was.versions)  # both only grow
+            and len(self.aliases) == len(was.aliases)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -253,17 +266,17 @@ def decide(known: Iterable[Known], entries: Sequence[Entry], seen: Seen) -> Chan
     works: list[Work] = []
     for entry in entries:
         matches = index.find(entry)
-        work = index.join(matches) if matches else None
-        if work is None:
-            work = Work(entry.record, seen.at, seen.mailable, set(entry.aliases), {entry.version: None})
-            effects.append(Effect.NEW)
-        else:
+        if matches:
+            work = index.join(matches)
             effects.append(_add(work, entry, seen, merged=len(matches) > 1))
             work.aliases.update(entry.aliases)
+        else:
+            work = Work(entry.record, seen.at, seen.mailable, set(entry.aliases), {entry.version: None})
+            effects.append(Effect.NEW)
         index.put(work, entry.aliases)
         works.append(work)
     final = [_survivor(work) for work in works]
-    return Change(tuple({id(work): work for work in final}.values()), tuple(effects), tuple(final))
+    return Change(tuple(dict.fromkeys(final)), tuple(effects), tuple(final))
 
 
 def _add(work: Work, one: Entry, seen: Seen, *, merged: bool) -> Effect:
@@ -300,7 +313,7 @@ class _Index:
     """Works by alias, while a batch is decided."""
 
     def __init__(self, known: Iterable[Known]) -> None:
-        self._works: dict[str, list[Work]] = {}
+        self._works: dict[str, dict[Work, None]] = {}
         for one in known:
             paper = one.paper
             versions = dict.fromkeys(one.versions)
@@ -309,20 +322,18 @@ class _Index:
 
     def put(self, work: Work, aliases: Iterable[str]) -> None:
         for alias in aliases:
-            works = self._works.setdefault(alias, [])
-            if not any(other is work for other in works):
-                works.append(work)
+            self._works.setdefault(alias, {})[work] = None
 
     def find(self, entry: Entry) -> list[Work]:
         """All works that this entry proves to be one."""
-        candidates = {id(work): work for alias in entry.aliases for work in self._works.get(alias, ())}
+        candidates = dict.fromkeys(work for alias in entry.aliases for work in self._works.get(alias, ()))
         if not candidates:
             return []
         ids = set(_ids(entry.record))
-        matches = [work for work in candidates.values() if ids & work.aliases]
+        matches = [work for work in candidates if ids & work.aliases]
         for work in matches:
             ids |= {alias for alias in work.aliases if alias.startswith(("doi:", "arxiv:"))}
-        others = [work for work in candidates.values() if work not in matches]
+        others = [work for work in candidates if work not in matches]
         # In a fixed order, for a title without ids fits the first of several papers that contradict each other.
         for work in sorted(others, key=lambda work: sorted(work.aliases)):
             if not _conflict(ids, work.aliases) and any(
@@ -349,8 +360,8 @@ class _Index:
         if seen:
             earliest = min(seen, key=lambda w: (w.first_seen, not w.mailable))
             first.first_seen, first.mailable = earliest.first_seen, earliest.mailable
-        for works in (self._works[alias] for alias in work.aliases):
-            works[:] = [other for other in works if other is not work]
+        for alias in work.aliases:
+            self._works[alias].pop(work, None)
         self.put(first, work.aliases)
         work.into = first
 

@@ -14,6 +14,7 @@ from digestbot.model import PaperRecord, Rejection
 MAX_AUTHORS = 20_000
 MAX_NAME = 300
 MAX_COUNT = 10**9
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![\d-])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def make_record(
         authors=names,
         author_count=_author_count(author_count, names),
         published=published,
-        categories=tuple(dict.fromkeys(clean(c)[:100] for c in categories if clean(c)))[:100],
+        categories=tuple(dict.fromkeys(name[:100] for name in map(clean, categories) if name))[:100],
         url=clean_url(url),
         code_url=clean_url(code_url),
         arxiv_id=identifier,
@@ -122,9 +123,9 @@ def read_date(text: str | None, name: str = "published") -> date | None:
     """The day of an ISO date or instant; None for no text; raises BadField."""
     if not text or not text.strip():
         return None
-    found = re.match(r"(\d{4})-(\d{2})-(\d{2})(?![\d-])", text.strip())
+    found = _DATE.match(text.strip())
     try:
-        return date(int(found[1]), int(found[2]), int(found[3])) if found else _no_date(name, text)
+        return date.fromisoformat(found[0]) if found else _no_date(name, text)
     except ValueError:
         return _no_date(name, text)
 

@@ -50,7 +50,7 @@ def from_html(text: str) -> str:
 
 def clean_url(text: str | None) -> str | None:
     """An absolute http(s) URL with a host, without blanks; None for everything else."""
-    url = clean(text or "")
+    url = clean(text) if text else ""
     if not url or len(url) > MAX_URL or re.search(r"[\s<>\"\\^`{|}]", url):
         return None
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TypeVar, cast
@@ -100,8 +100,8 @@ class PaperStore:
             known = self.find_known({alias for entry in entries for alias in entry.aliases})
             change = decide(known, entries, seen)
             ids = self._apply(change)
-            self._add_sightings(drop, entries, ids)
-            return list(change.effects), ids
+            self._add_sightings(drop, entries, change.work_of_entry, ids)
+            return list(change.effects), [ids[work] for work in change.work_of_entry]
 
     def find_known(self, aliases: Collection[str]) -> list[Known]:
         """All papers that have one of the aliases, with everything known of them."""
@@ -129,36 +129,31 @@ class PaperStore:
             said = tuple(unpack_version(packed, base) for packed in versions.get(paper.id, ()))
             yield Known(paper, frozenset(aliases.get(paper.id, ())), said)
 
-    def _apply(self, change: Change) -> list[PaperId]:
-        """Writes what a batch changes; returns the paper of each entry."""
-        new = [work for work in change.works if not work.was]
-        ids = {
-            id(work): PaperId(n) for work, n in zip(new, take_ids(self._db, "papers", len(new)), strict=True)
-        }
+    def _apply(self, change: Change) -> dict[Work, PaperId]:
+        """Writes what a batch changes; returns the paper of each work."""
+        changed = [work for work in change.works if not work.is_unchanged]
+        new = [work for work in changed if not work.was]
+        ids = {work: work.was[0].paper.id for work in change.works if work.was}
+        ids.update(zip(new, map(PaperId, take_ids(self._db, "papers", len(new))), strict=True))
         self._db.execute_many(
             f"INSERT INTO papers ({PAPER_COLUMNS}) VALUES ({placeholders(len(FIELDS) + 4)})",
-            [(ids[id(work)], *record_values(work.record), *_circumstances(work), 0) for work in new],
+            [(ids[work], *record_values(work.record), *_circumstances(work), 1) for work in new],
         )
-        for work in change.works:
+        for work in changed:
             if work.was:
-                ids[id(work)] = self._update(work)
+                self._update(work)
         self._db.execute_many(
             "INSERT INTO aliases (alias, paper_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
-            sorted((alias, ids[id(work)]) for work in change.works for alias in _added_aliases(work)),
+            sorted((alias, ids[work]) for work in changed for alias in _added_aliases(work)),
         )
         self._db.execute_many(
             "INSERT INTO versions (paper_id, version, record) VALUES (?, ?, ?)"
             " ON CONFLICT (paper_id, version) DO UPDATE SET record = excluded.record",
-            [
-                (ids[id(work)], version_key(version), pack_version(version, base))
-                for work in change.works
-                for base in (bare(work.record),)
-                for version in _versions_to_write(work)
-            ],
+            [(ids[work], *packed) for work in changed for packed in _packed_versions(work)],
         )
-        return [ids[id(work)] for work in change.work_of_entry]
+        return ids
 
-    def _update(self, work: Work) -> PaperId:
+    def _update(self, work: Work) -> None:
         survivor, *absorbed = work.was
         paper = survivor.paper
         for known in absorbed:
@@ -171,7 +166,6 @@ class PaperStore:
             )
         if (work.record.title, work.record.abstract) != (paper.record.title, paper.record.abstract):
             self._db.execute("DELETE FROM vectors WHERE paper_id = ?", (paper.id,))
-        return paper.id
 
     def _absorb(self, survivor: PaperId, old: PaperId) -> None:
         """Makes all that is said of one paper said of another; the old id lives on in `merges`."""
@@ -196,19 +190,22 @@ class PaperStore:
             (survivor, survivor),
         )
 
-    def _add_sightings(self, drop: DropId, entries: Sequence[Entry], ids: Sequence[PaperId]) -> None:
-        before = self._seen_in(drop, ids)
+    def _add_sightings(
+        self, drop: DropId, entries: Sequence[Entry], works: Sequence[Work], ids: Mapping[Work, PaperId]
+    ) -> None:
+        known = {ids[work] for work in works if work.was}  # new papers are stored as seen once
+        first_here = known - self._seen_in(drop, known)
         self._db.execute_many(
             "INSERT INTO sightings (drop_id, paper_id, version, upvotes, comments) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (drop_id, paper_id, version) DO NOTHING",
             [
-                (drop, paper_id, version_key(e.version), e.record.upvotes, e.record.comments)
-                for e, paper_id in zip(entries, ids, strict=True)
+                (drop, ids[work], version_key(e.version), e.record.upvotes, e.record.comments)
+                for e, work in zip(entries, works, strict=True)
             ],
         )
         self._db.execute_many(
             "UPDATE papers SET sightings = sightings + 1 WHERE id = ?",
-            [(paper_id,) for paper_id in sorted(set(ids) - before)],
+            [(paper_id,) for paper_id in sorted(first_here)],
         )
 
     def _seen_in(self, drop: DropId, ids: Collection[PaperId]) -> set[PaperId]:
@@ -275,9 +272,12 @@ def _added_aliases(work: Work) -> set[str]:
     return work.aliases.difference(*(known.aliases for known in work.was))
 
 
-def _versions_to_write(work: Work) -> Iterable[PaperRecord]:
-    """All of them where the paper they are written against changed, else the new ones."""
-    if len(work.was) == 1 and bare(work.record) == bare(work.was[0].paper.record):
-        old = set(work.was[0].versions)
-        return [version for version in work.versions if version not in old]
-    return work.versions
+def _packed_versions(work: Work) -> Iterator[tuple[int, str]]:
+    """What is to be written of its versions (key, JSON): all where the paper they are written against changed."""
+    base = bare(work.record)
+    kept: Collection[PaperRecord] = ()
+    if len(work.was) == 1 and base == bare(work.was[0].paper.record):
+        kept = set(work.was[0].versions)
+    for version in work.versions:
+        if version not in kept:
+            yield version_key(version), pack_version(version, base)

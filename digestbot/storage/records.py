@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import fields
 from datetime import date
 from functools import lru_cache
@@ -41,20 +42,25 @@ def read_paper(row: Row) -> Paper:
     identifier, *values, first_seen, mailable, sightings = row
     return Paper(
         id=PaperId(cast(int, identifier)),
-        record=_record(dict(zip(FIELDS, values, strict=True))),
+        record=_record(values),
         first_seen=None if first_seen is None else from_epoch(first_seen),
         mailable=bool(mailable),
         sightings=cast(int, sightings),
     )
 
 
-def _record(values: dict[str, Value]) -> PaperRecord:
-    unpacked: dict[str, object] = dict(values)
-    unpacked["authors"] = tuple(json.loads(cast(str, values["authors"])))
-    unpacked["categories"] = tuple(json.loads(cast(str, values["categories"])))
-    published = values["published"]
-    unpacked["published"] = date.fromisoformat(published) if isinstance(published, str) else None
-    return PaperRecord(**unpacked)  # type: ignore[arg-type]
+def _record(values: Iterable[Value]) -> PaperRecord:
+    """What `record_values` made columns of."""
+    title, abstract, authors, count, published, categories, *rest = values
+    return PaperRecord(
+        cast(str, title),
+        cast(str, abstract),
+        tuple(json.loads(cast(str, authors))),
+        cast("int | None", count),
+        date.fromisoformat(published) if isinstance(published, str) else None,
+        tuple(json.loads(cast(str, categories))),
+        *rest,  # type: ignore[arg-type]
+    )
 
 
 def pack_version(version: PaperRecord, base: PaperRecord) -> str:
@@ -68,7 +74,8 @@ def pack_version(version: PaperRecord, base: PaperRecord) -> str:
 def unpack_version(packed: str, base: PaperRecord) -> PaperRecord:
     if packed == "{}":
         return base
-    return _record({**dict(zip(FIELDS, record_values(base), strict=True)), **json.loads(packed)})
+    said = dict(zip(FIELDS, record_values(base), strict=True)) | json.loads(packed)
+    return _record(said.values())
 
 
 @lru_cache(maxsize=2048)

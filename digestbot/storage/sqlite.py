@@ -15,6 +15,7 @@ from digestbot.errors import StorageError
 from digestbot.storage.database import Row, Value
 
 BUSY_TIMEOUT_S = 60.0
+CACHE_KIB = 64 * 1024  # at most; with SQLite's own 2 MiB a drop of 100,000 papers takes twice as long
 _MEND = {  # primary result code -> what to do
     sqlite3.SQLITE_BUSY: "; another process has held it for a minute: stop that one, or try again",
     sqlite3.SQLITE_FULL: "; free some disk space, nothing is lost",
@@ -56,6 +57,7 @@ class SqliteDatabase:
             if path is not None and self.row("PRAGMA journal_mode") != ("wal",):
                 self.row("PRAGMA journal_mode = wal")
             self.execute("PRAGMA synchronous = full")
+            self.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             if guarded and path is not None:
                 self._guard = sqlite3.connect(
                     f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
