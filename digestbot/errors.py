@@ -22,7 +22,15 @@ class SettingsError(UsageError):
 
 
 class DropError(DigestbotError):
-    """A drop as a whole cannot be read; the message is the reason given in its report."""
+    """A drop cannot be read, or no further; the message is the reason given in its report.
+
+    line, entry: where the trouble begins, 1-based; None where no place is known.
+    """
+
+    def __init__(self, message: str, *, line: int | None = None, entry: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+        self.entry = entry
 
 
 class StorageError(DigestbotError):

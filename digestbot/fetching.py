@@ -41,11 +41,16 @@ def fetch_arxiv(
     url: str = sources.ARXIV_URL,
 ) -> Fetched:
     """Writes a drop of what was submitted in the last three days, all pages or none; raises Outage."""
+    name = "fetch:arxiv:" + ",".join(categories)
 
     def read() -> Fetched:
-        pages = list(sources.arxiv_pages(client, categories, now.date(), url=url))
+        known = marks.find_fact(name) or ""
+        pages = list(sources.arxiv_pages(client, categories, now.date(), known=known, url=url))
+        if pages[0].body is None:
+            return Fetched("arxiv", unchanged=1)
         full = [page for page in pages if page.body and b"<entry" in page.body]
         drops = _write(folder, "arxiv", now, full, ".xml")
+        marks.set_fact(name, pages[0].mark if len(pages) == 1 else "")
         return Fetched("arxiv", drops, empty=len(pages) - len(full))
 
     return _unless_asked_to_wait(marks, "arxiv", now, read)

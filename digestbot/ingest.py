@@ -192,7 +192,7 @@ def _ingest(papers: PaperStore, path: Path, purpose: Purpose) -> tuple[DropRepor
             _take(papers, drop, items, purpose.seen, tally)
             sha256 = reading.sha256
         except DropError as error:
-            tally.rejected.append(Rejection(str(error)))
+            tally.rejected.append(Rejection(str(error), error.line, error.entry))
         report = tally.report(shown(path), form, held)
         if not held and not tally.rejected and not report.usable:
             tally.rejected.append(Rejection("the file holds no papers"))

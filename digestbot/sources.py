@@ -55,6 +55,11 @@ class Answer:
     body: bytes | None
     validator: str = ""
 
+    @property
+    def mark(self) -> str:
+        """What is to be remembered of it; '' where the source gave nothing to ask with."""
+        return f"{self.url} {self.validator}" if self.validator else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -95,7 +100,7 @@ class Client:
                 return Answer(url, body, _validator(reply.headers))
         except urllib.error.HTTPError as error:
             with error:
-                if error.code == http.client.NOT_MODIFIED:
+                if error.code == http.client.NOT_MODIFIED and validator:
                     return Answer(url, None, validator)
                 if error.code in (429, 503):
                     wait_s = _wait_s(error.headers.get("Retry-After"))
@@ -124,10 +129,10 @@ def _validator(headers: http.client.HTTPMessage) -> str:
 
 def _wait_s(text: str | None) -> float:
     """Seconds of a Retry-After (RFC 9110 10.2.3), which is a number of them or a date; 10 where none is given."""
-    if text and text.strip().isdigit():
+    if text and re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
         return float(text)
     try:
-        at = parsedate_to_datetime(text) if text else None
+        at = parsedate_to_datetime(text).replace(tzinfo=UTC) if text else None  # always GMT (RFC 9110 5.6.7)
     except ValueError:
         at = None
     return max(0.0, (at - datetime.now(UTC)).total_seconds()) if at else 10.0
@@ -148,12 +153,15 @@ def read_categories(texts: Sequence[str]) -> list[str]:
 
 
 def arxiv_pages(
-    client: Client, categories: Sequence[str], today: date, *, url: str = ARXIV_URL
+    client: Client, categories: Sequence[str], today: date, *, known: str = "", url: str = ARXIV_URL
 ) -> Iterator[Answer]:
     """The pages of what was submitted in the last three days, newest first; raises Outage.
 
+    known: `mark` of the only page of the last time ('': there were several, or none). Where it did not change it
+    comes without a body.
     arXiv's API now and then answers an empty page in the middle of a list: that is an outage, too.
     """
+    asked, _, validator = known.partition(" ")
     begin = today - timedelta(days=DAYS)
     anywhere = " OR ".join(f"cat:{category}" for category in categories)
     when = f"submittedDate:[{begin:%Y%m%d}0000 TO {today:%Y%m%d}2359]"
@@ -170,7 +178,11 @@ def arxiv_pages(
                 "max_results": PAGE,
             }
         )
-        answer = client.get(f"{url}?{query}")
+        address = f"{url}?{query}"
+        answer = client.get(address, validator if address == asked and not number else "")
+        if answer.body is None:
+            yield answer
+            return
         entries, total = _count_arxiv(answer)
         if not entries and start < total:
             raise Outage(f"{url}: answers none of {total} entries from the {start + 1}. on")

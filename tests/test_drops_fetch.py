@@ -16,7 +16,7 @@ import pytest
 
 from digestbot.drops.folder import DropFolder
 from digestbot.errors import UsageError
-from digestbot.fetching import fetch_arxiv, fetch_huggingface
+from digestbot.fetching import Fetched, fetch_arxiv, fetch_huggingface
 from digestbot.ingest import ingest_waiting
 from digestbot.sources import Client, ComeBackLater, Outage, read_categories
 from digestbot.storage.operation import OperationStore
@@ -170,6 +170,44 @@ def test_a_paper_that_comes_late_is_new_once(world: World) -> None:
     assert seen == [(2, 0), (1, 2), (0, 3)]
 
 
+def fetch_lg(world: World) -> Fetched:
+    return fetch_arxiv(
+        world.folder, world.marks, ["cs.LG"], now=NOW, client=world.client, url=world.source.url
+    )
+
+
+def test_arxiv_is_asked_for_what_changed_only(world: World) -> None:
+    etag = '"one"'
+
+    def answer(asked: Asked) -> Reply:
+        if asked.headers.get("If-None-Match") == etag:
+            return Reply(status=304)
+        return replace(feed(1, 2), headers={"ETag": etag})
+
+    world.source.answer = answer
+    assert [(len(f.drops), f.unchanged) for f in (fetch_lg(world), fetch_lg(world))] == [(1, 0), (0, 1)]
+    etag = '"two"'
+    assert len(fetch_lg(world).drops) == 1
+
+
+def test_several_pages_of_arxiv_are_always_read_anew(world: World) -> None:
+    def answer(asked: Asked) -> Reply:
+        assert "If-None-Match" not in asked.headers
+        start = int(asked.query["start"])
+        return replace(feed(start, start + 1, total=4), headers={"ETag": '"page"'})
+
+    world.source.answer = answer
+    assert [len(fetch_lg(world).drops) for _ in range(2)] == [2, 2]
+
+
+def test_not_modified_is_believed_only_where_it_was_asked(world: World) -> None:
+    world.source.answer = lambda _: Reply(status=304)
+    with pytest.raises(Outage, match="304"):
+        fetch_lg(world)
+    with pytest.raises(Outage, match="304"):
+        fetch_huggingface(world.folder, world.marks, now=NOW, client=world.client, url=world.source.url)
+
+
 def test_an_empty_day_is_no_outage(world: World) -> None:
     world.source.answer = lambda _: feed()
     found = fetch_arxiv(
@@ -297,10 +335,17 @@ def test_a_long_pause_is_kept_until_it_is_over(world: World) -> None:
     )
 
 
-def test_a_retry_after_may_be_a_date(world: World) -> None:
-    world.source.answer = lambda _: Reply(
-        status=503, headers={"Retry-After": "Fri, 31 Dec 2099 23:59:59 GMT"}
-    )
+@pytest.mark.parametrize("when", ["Fri, 31 Dec 2099 23:59:59 GMT", "Fri, 31 Dec 2099 23:59:59 -0000"])
+def test_a_retry_after_may_be_a_date(world: World, when: str) -> None:
+    world.source.answer = lambda _: Reply(status=503, headers={"Retry-After": when})
     with pytest.raises(ComeBackLater):
         fetch_arxiv(world.folder, world.marks, ["cs.LG"], now=NOW, client=world.client, url=world.source.url)
     assert world.slept == []
+
+
+@pytest.mark.parametrize("nonsense", ["9" * 400, "\u00b2", "soon", "", "-5", "1e400"])
+def test_a_retry_after_that_makes_no_sense_is_ten_seconds(world: World, nonsense: str) -> None:
+    replies = [Reply(status=503, headers={"Retry-After": nonsense}), feed(1)]
+    world.source.answer = lambda _: replies.pop(0)
+    assert len(fetch_lg(world).drops) == 1
+    assert world.slept == [10.0]

@@ -80,7 +80,7 @@ class DropReading:
             except DropError as error:
                 if not found:
                     raise
-                yield Rejection(str(error))
+                yield Rejection(str(error), error.line, error.entry)
             self.sha256 = self._source.sha256()
 
 

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 
 from bibtexparser.entrypoint import parse_string
-from bibtexparser.library import Library
-from bibtexparser.middlewares import RemoveEnclosingMiddleware, ResolveStringReferencesMiddleware
 from bibtexparser.model import (
     Block,
     DuplicateBlockKeyBlock,
@@ -21,12 +19,14 @@ from bibtexparser.model import (
 from digestbot.drops.entry import BadField, Place, make_record
 from digestbot.drops.identifiers import find_arxiv_id
 from digestbot.drops.source import Source, decode
-from digestbot.drops.text import clean
+from digestbot.drops.text import MAX_ABSTRACT, clean
 from digestbot.mathtext import decode_latex
 from digestbot.model import PaperRecord, Rejection
 
 NAME = "bibtex"
 _ENTRY = re.compile(r"^\s*@\s*[A-Za-z]+\s*[{(]", re.MULTILINE)
+_PIECE = re.compile(r'[\s#]*(?:[{"]|(?P<name>[^\s#{"]+))')
+_SIGN = re.compile(r'(?<!\\)[{}"]')
 
 logging.getLogger("bibtexparser").setLevel(logging.CRITICAL + 1)  # its complaints stand in our report
 
@@ -36,38 +36,66 @@ def recognises(head: str) -> bool:
 
 
 def read(source: Source, _received: date) -> Iterator[PaperRecord | Rejection]:
-    library = _unquoted(parse_string(decode(source.whole()), parse_stack=[]))
+    library = parse_string(decode(source.whole()), parse_stack=[])
+    strings: dict[str, str] = {}
+    for string in library.strings:
+        strings[string.key.lower()] = _value(string.value, strings)
     for block in library.blocks:
         line = (block.start_line or 0) + 1
-        entry = block if isinstance(block, Entry) else _twin(block, library)
+        entry = block if isinstance(block, Entry) else _twin(block)
         if entry is not None:
-            yield _read_entry(entry, Place(line=line))
+            yield _read_entry(entry, strings, Place(line=line))
         elif isinstance(block, ParsingFailedBlock):
             yield Rejection(f"broken BibTeX: {_why(block)}", line=line)
 
 
-def _unquoted(library: Library) -> Library:
-    """The same with strings put in and the values' quotes or braces taken off."""
-    return RemoveEnclosingMiddleware().transform(ResolveStringReferencesMiddleware().transform(library))
-
-
-def _twin(block: Block, library: Library) -> Entry | None:
+def _twin(block: Block) -> Entry | None:
     """The entry of a block whose key or field names occurred before: an entry all the same."""
     if isinstance(block, DuplicateBlockKeyBlock | DuplicateFieldKeyBlock):
         inner = block.ignore_error_block
-        if isinstance(inner, Entry):
-            return next(iter(_unquoted(Library([*library.strings, inner])).entries), None)
+        return inner if isinstance(inner, Entry) else None
     return None
+
+
+def _value(raw: str, strings: Mapping[str, str]) -> str:
+    """The text of a value: one in braces or quotes, a number or the name of a string, or several joined by `#`.
+
+    Strings of strings can grow without end, so no value grows longer than an abstract may be.
+    """
+    texts: list[str] = []
+    at = length = 0
+    while length <= MAX_ABSTRACT and (found := _PIECE.match(raw, at)):
+        if found["name"]:
+            text = strings.get(found["name"].lower(), found["name"])
+            at = found.end()
+        else:
+            end = _closing(raw, found.end())
+            text = raw[found.end() : end]
+            at = end + 1
+        texts.append(text)
+        length += len(text)
+    return "".join(texts)
+
+
+def _closing(raw: str, start: int) -> int:
+    """Where what was opened right before `start` is closed; the end of the value where it is not."""
+    quoted = raw[start - 1] == '"'
+    depth = 0 if quoted else 1
+    for sign in _SIGN.finditer(raw, start):
+        depth += {"{": 1, "}": -1}.get(sign[0], 0)
+        if depth <= 0 and sign[0] == ('"' if quoted else "}"):
+            return sign.start()
+    return len(raw)
 
 
 def _why(block: ParsingFailedBlock) -> str:
     return clean(getattr(block.error, "abort_reason", None) or str(block.error) or "cannot be read")[:200]
 
 
-def _read_entry(entry: Entry, place: Place) -> PaperRecord | Rejection:
+def _read_entry(entry: Entry, strings: Mapping[str, str], place: Place) -> PaperRecord | Rejection:
     fields: dict[str, str] = {}
     for field in entry.fields:
-        fields.setdefault(field.key.lower(), str(field.value))
+        fields.setdefault(field.key.lower(), _value(str(field.value), strings))
     try:
         return _record(fields)
     except BadField as error:

@@ -81,7 +81,7 @@ def _read(source: Source, convert: Callable[[Entry], PaperRecord]) -> Iterator[P
     broken = _check(data)
     feed = feedparser.parse(io.BytesIO(data), sanitize_html=False, resolve_relative_uris=False)
     if broken and not feed.entries:
-        raise DropError(f"not well-formed XML: {broken.reason} (line {broken.line})")
+        raise DropError(broken.reason, line=broken.line)
     for number, entry in enumerate(feed.entries, 1):
         try:
             yield convert(dict(entry))  # a plain one: feedparser's answers for fields that are not there

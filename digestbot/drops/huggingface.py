@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 
 from digestbot.drops.entry import BadField, Place, make_record, read_count, read_date, read_text
-from digestbot.drops.jsonlines import load_json, read_names
+from digestbot.drops.jsonlines import read_items, read_names
 from digestbot.drops.source import Source
-from digestbot.errors import DropError
 from digestbot.model import PaperRecord, Rejection
 
 NAME = "huggingface"
@@ -20,10 +19,7 @@ def recognises(head: str) -> bool:
 
 
 def read(source: Source, _received: date) -> Iterator[PaperRecord | Rejection]:
-    items = load_json(source.whole().removeprefix(b"\xef\xbb\xbf"))
-    if not isinstance(items, list):
-        raise DropError("not a list of papers")
-    for number, item in enumerate(items, 1):
+    for number, item in enumerate(read_items(source.whole()), 1):
         try:
             yield _record(item)
         except BadField as error:

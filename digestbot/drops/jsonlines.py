@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 
 from digestbot.drops.entry import BadField, Place, make_record, read_count, read_date, read_text
-from digestbot.drops.source import Source
+from digestbot.drops.source import MAX_LINE_BYTES, Source, decode
 from digestbot.errors import DropError
 from digestbot.model import PaperRecord, Rejection
 
 NAME = "jsonl"
 LIST = "json"
+_UNREADABLE = "not JSON that can be read: nested too deeply, or a number too long"
+_DECODER = json.JSONDecoder()
+_BEGIN = re.compile(r"\s*\[\s*(?P<end>\])?")
+_NEXT = re.compile(r"\s*(?:,\s*|(?P<end>\]))")
 
 
 def recognises(head: str) -> bool:
@@ -24,44 +30,57 @@ def recognises_list(head: str) -> bool:
 
 
 def read_list(source: Source, _received: date) -> Iterator[PaperRecord | Rejection]:
-    items = load_json(source.whole().removeprefix(b"\xef\xbb\xbf"))
-    if not isinstance(items, list):
-        raise DropError("not a list of papers")
-    for number, item in enumerate(items, 1):
-        yield read_object(item, Place(entry=number))
+    for number, item in enumerate(read_items(source.whole()), 1):
+        yield _read_object(item, Place(entry=number))
 
 
 def read(source: Source, _received: date) -> Iterator[PaperRecord | Rejection]:
     for number, line in enumerate(source.lines(), 1):
-        text = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line
+        text = line.removeprefix(codecs.BOM_UTF8).strip() if number == 1 else line
         if text and not text.isspace():
             yield _read_line(text, Place(line=number))
 
 
 def _read_line(line: bytes, place: Place) -> PaperRecord | Rejection:
+    if len(line) >= MAX_LINE_BYTES:
+        return place.rejection(f"a line of more than {MAX_LINE_BYTES // 2**20} MiB")
     try:
-        fields = load_json(line)
-    except DropError as error:
-        return place.rejection(str(error))
-    return read_object(fields, place)
-
-
-def load_json(data: bytes) -> object:
-    """Any JSON value; raises DropError with a short reason for everything that is none."""
-    try:
-        value: object = json.loads(data)
+        fields: object = json.loads(line)
     except UnicodeDecodeError as error:
-        raise DropError(f"not UTF-8 (byte {error.start + 1})") from error
+        return place.rejection(f"not UTF-8 (byte {error.start + 1})")
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
-        raise DropError(f"not JSON: {error.msg} ({where})") from error
-    except (RecursionError, ValueError) as error:
-        raise DropError("not JSON that can be read: nested too deeply, or a number too long") from error
-    return value
+        return place.rejection(f"not JSON: {error.msg} (column {error.colno})")
+    except (RecursionError, ValueError):
+        return place.rejection(_UNREADABLE)
+    return _read_object(fields, place)
 
 
-def read_object(fields: object, place: Place) -> PaperRecord | Rejection:
-    """A paper of one such object, wherever it stood."""
+def read_items(data: bytes) -> Iterator[object]:
+    """The elements of a JSON list; raises DropError, with the line, where there is none or it breaks off."""
+    text = decode(data)
+
+    def broken(why: str, place: int) -> DropError:
+        return DropError(why, line=text.count("\n", 0, place) + 1)
+
+    found = _BEGIN.match(text)
+    if not found:
+        raise broken("not JSON: no list of papers", 0)
+    at = found.end()
+    while found and not found["end"]:
+        try:
+            item, at = _DECODER.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            raise broken(f"not JSON: {error.msg} (column {error.colno})", error.pos) from error
+        except (RecursionError, ValueError) as error:
+            raise broken(_UNREADABLE, at) from error
+        yield item
+        found = _NEXT.match(text, at)
+        at = found.end() if found else at
+    if not found or text[at:].strip():
+        raise broken("not JSON: the list does not go on as one, or does not end", at)
+
+
+def _read_object(fields: object, place: Place) -> PaperRecord | Rejection:
     if not isinstance(fields, dict):
         return place.rejection("not an object with the fields of a paper")
     try:

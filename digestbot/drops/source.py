@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import gzip
 import hashlib
@@ -17,6 +18,7 @@ from typing import Protocol
 from digestbot.errors import DropError
 
 HEAD_BYTES = 64 * 1024
+UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_WHOLE_BYTES = 64 * 1024 * 1024
 # A .gz of zeros unpacks to a thousand times its size, text to at most thirty times.
@@ -89,14 +91,36 @@ class Source:
         return self._counted.hash.hexdigest()
 
     def lines(self) -> Iterator[bytes]:
-        """The lines with their ends; what goes beyond 16 MiB in a line is dropped, so that memory stays flat."""
-        rest = b""
+        """The lines with their ends, those of UTF-16 in UTF-8. What goes beyond 16 MiB in a line is dropped, so that
+        memory stays flat."""
+        line = bytearray()
+        for block in self._whole_ends():
+            pieces = block.splitlines(keepends=True)
+            rest = b"" if pieces[-1].endswith((b"\n", b"\r")) else pieces.pop()
+            for piece in pieces:
+                if line:
+                    line += piece[: MAX_LINE_BYTES - len(line)]
+                    piece = bytes(line)
+                    line.clear()
+                yield piece
+            line += rest[: MAX_LINE_BYTES - len(line)]
+        if line:
+            yield bytes(line)
+
+    def _whole_ends(self) -> Iterator[bytes]:
+        """All of it in blocks that end in no half of a line end."""
+        wide = self.head.startswith(UTF_16_MARKS)
+        decoder = codecs.getincrementaldecoder("utf-16")("replace") if wide else None
+        held = b""
         while block := self._read():
-            pieces = (rest + block).splitlines(keepends=True)
-            rest = pieces.pop()[:MAX_LINE_BYTES]
-            yield from pieces
-        if rest:
-            yield rest
+            if decoder:
+                block = decoder.decode(block).encode("utf-8", "replace")
+            block = held + block
+            held = b"\r" if block.endswith(b"\r") else b""
+            if block := block[: len(block) - len(held)]:
+                yield block
+        if held:
+            yield held
 
     def whole(self) -> bytes:
         """All of it, for formats that cannot be read in parts; at most 64 MiB."""
@@ -170,7 +194,7 @@ def _open_regular(path: Path) -> io.FileIO:
 
 def decode(data: bytes) -> str:
     """Text of bytes in UTF-8 or UTF-16 (with a byte order mark), else in what old Windows programs write."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if data.startswith(UTF_16_MARKS):
         return data.decode("utf-16", "replace")
     try:
         return data.decode("utf-8-sig")
@@ -180,7 +204,7 @@ def decode(data: bytes) -> str:
 
 def decode_head(data: bytes) -> str:
     """The same for the beginning of a file, which may end within a character."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if data.startswith(UTF_16_MARKS):
         return data[: len(data) // 2 * 2].decode("utf-16", "replace")
     for missing in range(4):
         try:

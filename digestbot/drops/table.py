@@ -26,11 +26,13 @@ _OTHER_NAMES = {
 }
 _SEPARATORS = (",", ";", "\t")
 
+MAX_ROW_LINES = 200  # an abstract of more lines is a quote that nobody closed
+
 csv.field_size_limit(MAX_LINE_BYTES)
 
 
 def recognises(head: str) -> bool:
-    return _header(head.split("\n", 1)[0]) is not None
+    return _header(re.split(r"[\r\n]", head, maxsplit=1)[0]) is not None
 
 
 def read(source: Source, _received: date) -> Iterator[PaperRecord | Rejection]:
@@ -41,19 +43,48 @@ def read(source: Source, _received: date) -> Iterator[PaperRecord | Rejection]:
     if found is None:
         raise DropError("no header with the field title")
     names, separator = found
-    rows = csv.reader(lines, delimiter=separator)
-    begins = 2
+    for number, row in _rows(lines, separator, width=len(names)):
+        if isinstance(row, str):
+            yield Rejection(row, line=number)
+        elif any(map(str.strip, row)):
+            yield _read_row(names, row, Place(line=number))
+
+
+def _rows(lines: Iterator[str], separator: str, *, width: int) -> Iterator[tuple[int, list[str] | str]]:
+    """The rows below the header, each with the line it begins in; a text says why one cannot be read.
+
+    A quote that nobody closed would swallow the rows that follow. So a row of several lines must be one to the
+    letter of RFC 4180; else it is bad, and reading goes on with the next of its lines that is a row as wide as the
+    header.
+    """
+    number = 2
+    lost = False
+    ahead: list[str] = []  # lines to be read again, the last one first
     while True:
+        taken: list[str] = []
         try:
-            row = next(rows, None)
-        except csv.Error as error:
-            yield Rejection(f"broken CSV: {error}", line=begins)
-            row = []
-        if row is None:
-            return
-        if any(map(str.strip, row)):
-            yield _read_row(names, row, Place(line=begins))
-        begins = rows.line_num + 2
+            row = next(csv.reader(_taken(taken, ahead, lines), delimiter=separator), None)
+            if row is None:
+                return
+            if len(taken) > 1:
+                list(csv.reader(taken, delimiter=separator, strict=True))
+            if not lost or len(row) == width:
+                yield number, row
+                lost = False
+        except csv.Error:
+            if not lost:
+                yield number, "broken CSV: a quote in this row is not closed, or not where its field ends"
+            lost = True
+            ahead += reversed(taken[1:])
+            del taken[1:]
+        number += len(taken)
+
+
+def _taken(taken: list[str], ahead: list[str], lines: Iterator[str]) -> Iterator[str]:
+    """The next lines, at most as many as a row has; notes which were taken."""
+    while len(taken) < MAX_ROW_LINES and (line := ahead.pop() if ahead else next(lines, "")):
+        taken.append(line)
+        yield line
 
 
 def _text_lines(source: Source) -> Iterator[str]:
