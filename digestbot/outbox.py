@@ -306,7 +306,7 @@ class _Pass:
         try:
             handover = line.hand_over(mail, entry.message_id.strip("<>"))
             if handover.verdict is Verdict.STOP:
-                raise ServerRefused(handover.stage, handover.reply)
+                raise ServerRefused(self.relay, handover.stage, handover.reply)
         except ServerRefused:
             self.store.hand_back(entry.id, self.owner)
             raise
@@ -362,7 +362,7 @@ class _Pass:
         at_mail = handover.verdict is Verdict.DEFERRED and handover.stage is Stage.MAIL
         self._trouble = self._trouble + 1 if handover.verdict in TROUBLE or at_mail else 0
         if self._trouble >= TROUBLE_STRIKES:
-            self.stopped = self.stopped or ServerRefused(handover.stage, handover.reply)
+            self.stopped = self.stopped or ServerRefused(self.relay, handover.stage, handover.reply)
 
     # ---- ends ----------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import dotenv
 from dotenv.parser import parse_stream
 
+from digestbot.addresses import check_address
 from digestbot.errors import SettingsError
 
 T = TypeVar("T")
@@ -233,16 +234,28 @@ def _choice(*choices: str) -> Callable[[str], str]:
 
 
 def _mailbox(text: str) -> str:
+    """`Name <address>` or an address alone, with its domain as mail servers want it."""
+    if re.search(r"[,;:]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+        raise ValueError(
+            f"{text!r} must be one address; a name with a comma, colon or semicolon stands in double quotes"
+        )
     address = parseaddr(text)[1]
-    if not re.fullmatch(r"[^@\s<>\"',;:]+@[^@\s<>\"',;:]+", address) or re.search(r"[\r\n\x00]", text):
+    if re.search(r"[\r\n\x00]", text) or "@" not in address:
         raise ValueError(f"{text!r} is not an address such as 'Name <name@example.org>'")
-    return text
+    return text.replace(address, _checked(address))
+
+
+def _checked(address: str) -> str:
+    checked = check_address(address)
+    if not checked.isascii():
+        raise ValueError(f"{address!r} must be ASCII before the @: not every mail server takes more")
+    return checked
 
 
 def _address(text: str) -> str:
     if parseaddr(text)[1] != text:
         raise ValueError(f"{text!r} must be a plain address such as bounce@example.org")
-    return _mailbox(text)
+    return _checked(text)
 
 
 def _base_url(text: str) -> str:

@@ -9,6 +9,7 @@ import re
 import smtplib
 import socket
 import ssl
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,9 +17,12 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from digestbot.errors import DeliveryStopped, UsageError
+from digestbot.smtp_client import Client, TlsClient, in_words
 from digestbot.smtp_replies import Reply, Stage, Verdict, judge
 
 DEFAULT_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+GOODBYE_S = 5.0
+LONGEST_ADDRESS_BYTES = 254  # RFC 5321, 4.5.3.1.3
 BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 DOT_AT_LINE_START = re.compile(rb"^\.", re.MULTILINE)
 PLAIN_ADDRESS = re.compile(
@@ -63,6 +67,10 @@ class SmtpSettings:
         return cls(parts.hostname, port or DEFAULT_PORTS[parts.scheme], parts.scheme, user, password)
 
     @property
+    def where(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def is_loopback(self) -> bool:
         return self.host in ("localhost", "::1") or self.host.startswith("127.")
 
@@ -79,10 +87,11 @@ class Timeouts:
 class ServerRefused(DeliveryStopped):
     """The relay cannot be used: refused, or not to be trusted, at `stage`."""
 
-    def __init__(self, stage: Stage, reply: Reply) -> None:
+    def __init__(self, relay: SmtpSettings, stage: Stage, reply: Reply) -> None:
         self.stage = stage
         self.reply = reply
-        super().__init__(f"the mail server refused at {stage}: {reply.line}")
+        how = f"refused at {stage}" if reply.code else f"cannot be used ({stage})"
+        super().__init__(f"the mail server {relay.where} {how}: {reply.line}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +106,20 @@ class Handover:
 class Connection:
     """One open connection to the relay, for one thread. After a handover with `is_open` False, open another."""
 
-    def __init__(self, settings: SmtpSettings, timeouts: Timeouts | None = None) -> None:
-        """Connects, secures, logs in. Raises ServerRefused; never speaks plain text where TLS was asked for."""
+    def __init__(
+        self,
+        settings: SmtpSettings,
+        timeouts: Timeouts | None = None,
+        *,
+        give_up: threading.Event | None = None,
+    ) -> None:
+        """Connects, secures, logs in. Raises ServerRefused; never speaks plain text where TLS was asked for.
+
+        give_up: set, it ends the opening; what comes later is for `abort` to end.
+        """
         self._timeouts = timeouts or Timeouts()
-        self._smtp = _open(settings, self._timeouts)
+        self._where = settings.where
+        self._smtp = _open(settings, self._timeouts, give_up)
         self.is_open = True
         self.delivered = 0  # messages accepted on this connection
 
@@ -119,15 +138,13 @@ class Connection:
             return self._transact(mail, envelope_id)
         except (OSError, smtplib.SMTPException) as error:
             self.abort()
-            return Handover(
-                Verdict.LOST, Stage.MAIL, Reply(0, f"connection lost before the text: {_name(error)}")
-            )
+            return Handover(Verdict.LOST, Stage.MAIL, self._lost("before the text was out", error))
 
     def close(self) -> None:
         """Says goodbye, without waiting long."""
         if self.is_open and self._smtp.sock is not None:
             with suppress(OSError, smtplib.SMTPException):
-                self._smtp.sock.settimeout(5)
+                self._set_timeout(GOODBYE_S)
                 self._smtp.docmd("QUIT")
         self.abort()
 
@@ -147,9 +164,12 @@ class Connection:
         """What must not or cannot be sent on this connection."""
         if BARE_LINE_END.search(mail.data) or not mail.data.endswith(b"\r\n"):
             raise ValueError("a message must have CRLF line ends and nothing else of the kind")
-        for address in (mail.sender, mail.recipient):
-            if not PLAIN_ADDRESS.fullmatch(address) or len(address.encode()) > 254:
-                return Handover(Verdict.REFUSED, Stage.RCPT, Reply(0, "not an address that can be mailed"))
+        if not _is_plain(mail.sender) or not mail.sender.isascii():
+            return Handover(
+                Verdict.STOP, Stage.MAIL, Reply(0, "the envelope sender is no address to mail from")
+            )
+        if not _is_plain(mail.recipient):
+            return Handover(Verdict.REFUSED, Stage.RCPT, Reply(0, "not an address that can be mailed"))
         if not mail.recipient.isascii() and not self._smtp.has_extn("smtputf8"):
             return Handover(Verdict.UNREACHABLE, Stage.RCPT, Reply(0, "the mail server lacks SMTPUTF8"))
         limit = self.size_limit_bytes
@@ -215,7 +235,7 @@ class Connection:
             reply = self._reply()
         except (OSError, smtplib.SMTPException) as error:
             self.abort()
-            return Handover(Verdict.DOUBT, Stage.TEXT, Reply(0, f"no reply to the text: {_name(error)}"))
+            return Handover(Verdict.DOUBT, Stage.TEXT, self._lost("after the text was out", error))
         verdict = judge(Stage.TEXT, reply)
         if verdict is Verdict.ACCEPTED:
             self.delivered += 1
@@ -252,75 +272,71 @@ class Connection:
         code, text = self._smtp.getreply()
         return Reply(max(code, 0), text.decode(errors="replace"))
 
+    def _lost(self, when: str, error: Exception) -> Reply:
+        return Reply(0, f"{self._where} lost {when}: {in_words(error)}")
+
     def _set_timeout(self, seconds: float) -> None:
         assert self._smtp.sock is not None
         self._smtp.sock.settimeout(seconds)
+        self._smtp.reply_s = seconds
 
 
 # ---- opening -----------------------------------------------------------------------------------------------------
 
 
-def _open(settings: SmtpSettings, timeouts: Timeouts) -> smtplib.SMTP:
+def _open(settings: SmtpSettings, timeouts: Timeouts, give_up: threading.Event | None) -> Client:
     stage = Stage.CONNECT
-    smtp: smtplib.SMTP | None = None
+    smtp: Client | None = None
     try:
-        smtp = _connect(settings, timeouts)
+        smtp = _connect(settings, timeouts, give_up)
         assert smtp.sock is not None
-        smtp.sock.settimeout(timeouts.command_s)
         stage = Stage.EHLO
-        _require(stage, smtp.ehlo())
+        _require(*smtp.ehlo())
         if settings.scheme == "smtp+starttls":
             stage = Stage.TLS
-            _require(stage, smtp.starttls(context=_tls()))
+            _require(*smtp.secure(_tls()))
             stage = Stage.EHLO
-            _require(stage, smtp.ehlo())
+            _require(*smtp.ehlo())
         if settings.user is not None:
             stage = Stage.AUTH
             smtp.login(settings.user, settings.password or "")
         smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except (OSError, ValueError, smtplib.SMTPException, ServerRefused) as error:
+    except (OSError, ValueError, smtplib.SMTPException) as error:
         if smtp is not None:
             smtp.close()
-        raise ServerRefused(_stage_of(error, stage), _reply_of(error, settings)) from error
+        stage = Stage.TLS if isinstance(error, ssl.SSLError) else stage
+        raise ServerRefused(settings, stage, _reply_of(error)) from error
+    smtp.give_up = None
     return smtp
 
 
-def _connect(settings: SmtpSettings, timeouts: Timeouts) -> smtplib.SMTP:
-    if settings.scheme == "smtps":
-        return smtplib.SMTP_SSL(
-            settings.host, settings.port, _own_name(), timeout=timeouts.connect_s, context=_tls()
-        )
-    return smtplib.SMTP(settings.host, settings.port, _own_name(), timeout=timeouts.connect_s)
+def _connect(settings: SmtpSettings, timeouts: Timeouts, give_up: threading.Event | None) -> Client:
+    kind, tls = (TlsClient, {"context": _tls()}) if settings.scheme == "smtps" else (Client, {})
+    return kind(
+        settings.host,
+        settings.port,
+        _own_name(),
+        connect_s=timeouts.connect_s,
+        reply_s=timeouts.command_s,
+        give_up=give_up,
+        **tls,
+    )
 
 
-def _require(stage: Stage, answer: tuple[int, bytes]) -> None:
-    code, text = answer
+def _require(code: int, text: bytes) -> None:
     if code // 100 != 2:
-        raise ServerRefused(stage, Reply(max(code, 0), text.decode(errors="replace")))
+        raise smtplib.SMTPResponseException(code, text)
 
 
-def _stage_of(error: Exception, stage: Stage) -> Stage:
-    if isinstance(error, ssl.SSLError):
-        return Stage.TLS
-    return error.stage if isinstance(error, ServerRefused) else stage
-
-
-def _reply_of(error: Exception, settings: SmtpSettings) -> Reply:
-    where = f"{settings.host}:{settings.port}"
-    if isinstance(error, ServerRefused):
-        return error.reply
+def _reply_of(error: Exception) -> Reply:
     if isinstance(error, smtplib.SMTPResponseException):
-        text = (
-            error.smtp_error.decode(errors="replace")
-            if isinstance(error.smtp_error, bytes)
-            else error.smtp_error
+        text = error.smtp_error
+        return Reply(
+            max(error.smtp_code, 0), text.decode(errors="replace") if isinstance(text, bytes) else text
         )
-        return Reply(max(error.smtp_code, 0), str(text))
     if isinstance(error, UnicodeError):  # its text would show the password
         return Reply(0, "user or password hold characters that AUTH cannot carry")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return Reply(0, f"{where}: its certificate is not valid: {error.verify_message}")
-    return Reply(0, f"{where}: {_name(error)}")
+    return Reply(0, in_words(error))
 
 
 def _tls() -> ssl.SSLContext:
@@ -340,6 +356,10 @@ def _own_name() -> str:
         return "[127.0.0.1]"
 
 
+def _is_plain(address: str) -> bool:
+    return PLAIN_ADDRESS.fullmatch(address) is not None and len(address.encode()) <= LONGEST_ADDRESS_BYTES
+
+
 def _goes_on(stage: Stage, reply: Reply) -> bool:
     return reply.code == 354 if stage is Stage.DATA else reply.code // 100 == 2
 
@@ -347,7 +367,3 @@ def _goes_on(stage: Stage, reply: Reply) -> bool:
 def _xtext(text: str) -> str:
     """RFC 3461 4: printable ASCII but for + and =, the rest as +XX."""
     return "".join(c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in text)
-
-
-def _name(error: Exception) -> str:
-    return f"{error}".strip() or type(error).__name__

@@ -26,7 +26,7 @@ class Line:
             if self._cool_s:
                 self._stop.wait(self._cool_s)
             try:
-                self._connection = Connection(self._relay, self._timeouts)
+                self._connection = Connection(self._relay, self._timeouts, give_up=self._stop)
             except ServerRefused:
                 self.is_working = False
                 raise

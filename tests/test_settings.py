@@ -203,3 +203,33 @@ def test_debug_keeps_the_exit_status() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A <a@x.example>, B <b@y.example>",
+        "a@x.example b@y.example",
+        "a@x.example;b@y.example",
+        "Papers, Inc <a@x.example>",
+        "Papers: daily <a@x.example>",
+        "Grp: a@x.example;",
+        "A <a@x.example> junk, b",
+        "A <a@@x.example>",
+        "A <a@x>",
+        "zoë@x.example",
+        "A <a@x.example>\nBcc: b@y.example",
+    ],
+)
+def test_from_is_one_address(text: str) -> None:
+    with pytest.raises(SettingsError, match="DIGESTBOT_FROM"):
+        parse_settings({"DIGESTBOT_FROM": text})
+
+
+def test_from_and_bounce_address_are_as_mail_servers_want_them() -> None:
+    settings = parse_settings(
+        {"DIGESTBOT_FROM": '"Papers, Inc" <d@Exämple.org>', "DIGESTBOT_BOUNCE_ADDRESS": "bounce@exämple.org"}
+    )
+    assert settings.from_ == '"Papers, Inc" <d@xn--exmple-cua.org>'
+    assert settings.from_address == "d@xn--exmple-cua.org"
+    assert settings.bounce_address == "bounce@xn--exmple-cua.org"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -98,6 +102,18 @@ def test_an_address_that_would_become_another_is_refused(address: str) -> None:
         assert connection.hand_over(mail(recipient=address), "id").verdict is Verdict.REFUSED
         connection.close()
     assert not any("RCPT" in line for line in server.commands)
+
+
+@pytest.mark.parametrize(
+    "sender", ["a b@x.example", "zoë+tag@x.example", "b@exämple.org", "", "a" * 250 + "@x.example"]
+)
+def test_a_sender_that_is_no_address_is_nobody_elses_fault(sender: str) -> None:
+    with SmtpServer() as server:
+        connection = connect(server.url())
+        handover = connection.hand_over(TestMail(sender, "ada@example.com", PLAIN_TEXT), "id")
+        connection.close()
+    assert handover.verdict is Verdict.STOP
+    assert not any("MAIL" in line for line in server.commands)
 
 
 def test_extensions_are_used_where_offered() -> None:
@@ -239,6 +255,123 @@ def test_a_wrong_password(certificate: Path) -> None:
 def test_a_password_that_auth_cannot_carry(certificate: Path) -> None:
     with SmtpServer(certificate=certificate, users={"ada": "right"}) as server:
         refusal(server.url("smtp+starttls", "ada:secret%C3%BC@"))
+
+
+# ---- servers that keep one waiting -----------------------------------------------------------------------------------
+
+
+class RawServer:
+    """Answers the connection, then each packet, with the next of its answers, piece by piece, whatever they are."""
+
+    def __init__(self, *answers: list[bytes]) -> None:
+        self._answers = answers
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"smtp://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listener.accept()
+        with connection, suppress(OSError):
+            for answer in self._answers:
+                for piece in answer:
+                    connection.sendall(piece)
+                    time.sleep(0.02 if len(answer) > 1 and len(piece) < 20 else 0)
+                connection.recv(65536)
+
+    def __enter__(self) -> RawServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+
+ENDLESS = [b"250-and another thing\r\n" * 1000] * 1000
+
+
+@pytest.mark.parametrize(
+    ("answers", "stage", "words"),
+    [
+        (([],), Stage.CONNECT, "no reply within 1 s"),
+        (([b"2"] * 1000,), Stage.CONNECT, "no reply within 1 s"),
+        (([b"220-wait\r\n"] * 1000,), Stage.CONNECT, "no reply within 1 s"),
+        (([b"220 hello\r\n"], [b"x"] * 1000), Stage.EHLO, "no reply within 1 s"),
+        (([b"220 hello\r\n"], ENDLESS), Stage.EHLO, "its reply has no end"),
+        (([b"220 hello\r\n"], [b"250 " + b"x" * 200_000]), Stage.EHLO, "its reply has no end"),
+        (([b"HTTP/1.1 400 Bad Request\r\n\r\n"],), Stage.CONNECT, "HTTP/1.1 400 Bad Request"),
+        (([b"220 hello\r\n"], [b"\x00\x00\x00\r\n"]), Stage.EHLO, ""),
+    ],
+)
+def test_a_server_that_only_seems_to_answer(
+    answers: tuple[list[bytes], ...], stage: Stage, words: str
+) -> None:
+    with RawServer(*answers) as server:
+        began = time.monotonic()
+        with pytest.raises(ServerRefused) as caught:
+            Connection(SmtpSettings.from_url(server.url), Timeouts(5, command_s=1))
+    assert time.monotonic() - began < 5
+    assert caught.value.stage is stage
+    assert words in caught.value.reply.line
+    assert server.url.removeprefix("smtp://") in str(caught.value)
+
+
+def test_a_reply_that_drips_after_the_text_is_in_doubt_in_time() -> None:
+    answers = (
+        [b"220 hi\r\n"],
+        [b"250 hi\r\n"],
+        [b"250 ok\r\n"],
+        [b"250 ok\r\n"],
+        [b"354 go\r\n"],
+        [b"2"] * 500,
+    )
+    with RawServer(*answers) as server:
+        connection = Connection(SmtpSettings.from_url(server.url), Timeouts(5, 5, text_s=0.5))
+        handover = connection.hand_over(mail(), "id")
+    assert (handover.verdict, handover.stage) == (Verdict.DOUBT, Stage.TEXT)
+    assert "lost after the text was out: no reply within 0.5 s" in handover.reply.line
+
+
+def test_line_feeds_alone_end_replies_too() -> None:
+    answers = (
+        [b"220 hi\n"],
+        [b"250-hi\n250 SIZE 999\n"],
+        *([[b"250 ok\n"]] * 2),
+        [b"354 go\n"],
+        [b"250 \x00got it\n"],
+    )
+    with RawServer(*answers) as server:
+        handover = connect(server.url).hand_over(mail(), "id")
+    assert handover.verdict is Verdict.ACCEPTED
+    assert handover.reply.line == "250 got it"
+
+
+def test_opening_is_given_up_when_the_pass_is_to_end() -> None:
+    stop = threading.Event()
+    with RawServer([b"220-wait\r\n"] * 1000) as server:
+        threading.Timer(0.3, stop.set).start()
+        began = time.monotonic()
+        with pytest.raises(ServerRefused):
+            Connection(SmtpSettings.from_url(server.url), Timeouts(60, 60), give_up=stop)
+    assert time.monotonic() - began < 5
+
+
+def test_errors_are_told_in_words() -> None:
+    with SmtpServer() as server:
+        url = server.url()
+    with pytest.raises(ServerRefused) as caught:
+        connect(url)
+    assert (
+        str(caught.value)
+        == f"the mail server {url.removeprefix('smtp://')} cannot be used (connect): Connection refused"
+    )
+    with SmtpServer() as server, pytest.raises(ServerRefused) as caught:
+        connect(server.url("smtps"))
+    assert caught.value.reply.line == "TLS failed: wrong version number"
+    with SmtpServer(lambda stage, _: Misbehave.DROP if stage == "text" else None) as server:
+        handover = connect(server.url()).hand_over(mail(), "id")
+    assert (
+        handover.reply.line
+        == f"127.0.0.1:{server.port} lost after the text was out: it closed the connection"
+    )
 
 
 # ---- settings and replies -------------------------------------------------------------------------------------------

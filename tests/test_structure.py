@@ -48,6 +48,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "mail",
             "smtp",
             "smtp_line",
+            "smtp_client",
             "storage",
             "owner",
             "dkim",
