@@ -62,7 +62,7 @@ class SmtpServer:
         self.script, self.features, self.users = script, features, users or {}
         self.messages: list[Received] = []
         self.commands: list[str] = []  # as they came, in the order of all connections
-        self.clear_text = b""  # all that came outside of TLS
+        self.clear_text = bytearray()  # all that came outside of TLS
         self.connections = 0
         self._tls_from_start = tls_from_start
         self._context: ssl.SSLContext | None = None
@@ -198,15 +198,13 @@ class _Session:
             return
         if not self._say("data", self.recipient, "354 end with a dot").startswith("354"):
             return
-        lines: list[bytes] = []
-        while (line := self._raw_line()) != b".\r\n":
-            lines.append(line.removeprefix(b"."))
+        data = self._text()
         message = Received(
             self.sender,
             self.recipient,
             self.mail_parameters.strip(),
             self.rcpt_parameters.strip(),
-            b"".join(lines),
+            data,
             self.encrypted,
         )
         self.sender = self.recipient = ""
@@ -250,15 +248,27 @@ class _Session:
     def _line(self) -> str:
         return self._raw_line().decode().removesuffix("\r\n")
 
+    def _text(self) -> bytes:
+        """Up to the line that is one dot, lines without their doubled dots (RFC 5321 4.5.2)."""
+        got, looked_at = bytearray(b"\r\n" + self.buffer), 0
+        while (end := got.find(b"\r\n.\r\n", looked_at)) < 0:
+            looked_at = max(0, len(got) - 4)
+            got += self._receive()
+        self.buffer = bytes(got[end + 5 :])
+        return bytes(got[: end + 2].replace(b"\r\n.", b"\r\n")[2:])
+
+    def _receive(self) -> bytes:
+        received = self.socket.recv(65536)
+        if not received:
+            raise _Gone
+        if not self.encrypted:
+            self.server.clear_text += received
+        return received
+
     def _raw_line(self) -> bytes:
         """Up to CRLF; a bare CR or LF ends nothing here."""
         while b"\r\n" not in self.buffer:
-            received = self.socket.recv(65536)
-            if not received:
-                raise _Gone
-            if not self.encrypted:
-                self.server.clear_text += received
-            self.buffer += received
+            self.buffer += self._receive()
         line, _, self.buffer = self.buffer.partition(b"\r\n")
         return line + b"\r\n"
 

@@ -1,0 +1,32 @@
+"""30 simulated days with 5,000 subscribers in one process: nothing grows, and all holds after each day."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.soak import Day, Soak
+
+pytestmark = pytest.mark.torture
+
+WARM = 8  # days until caches, the catalogue's window and the allocator have their size
+MORE_MB = 64  # the ledger's own postbox and noise of the allocator
+
+
+def test_30_days_with_5000_subscribers(tmp_path: Path) -> None:
+    soak = Soak(tmp_path, subscribers=5000)
+    days: list[Day] = []
+    for day in soak.live(30):
+        days.append(day)
+        print(
+            f"day {day.number:2}: {day.mails:6,} mails, {dict(day.outcomes)}, {day.rss_mb:.0f} MB,"
+            f" {day.handles} handles, {day.threads} threads, {day.cpu_s:.0f} s CPU",
+            flush=True,
+        )
+    print(
+        f"{sum(day.mails for day in days):,} mails, {soak.postbox.copies} of them twice, {len(soak.gone)} people gone"
+    )
+    assert max(day.rss_mb for day in days[WARM:]) < days[WARM].rss_mb * 1.1 + MORE_MB
+    assert max(day.handles for day in days) <= days[0].handles + 4
+    assert max(day.threads for day in days) <= days[0].threads + 4
