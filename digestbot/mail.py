@@ -85,16 +85,12 @@ def digest_mail(
     digest: Digest, subscriber: Subscriber, rendered: RenderedMail, *, message_id: str, letterhead: Letterhead
 ) -> Mail:
     """The digest's message. `message_id`: with angle brackets, as the ledger holds it."""
-    links = letterhead.links
-    tag = links.bounce_tag(EntryKind.DIGEST, subscriber_id=subscriber.id, slot=digest.slot)
-    mailto = f"mailto:{letterhead.tagged(links.unsubscribe_tag(subscriber.id))}?subject=unsubscribe"
+    tag = letterhead.links.bounce_tag(EntryKind.DIGEST, subscriber_id=subscriber.id, slot=digest.slot)
     headers = [
         *_opening(letterhead, Mailbox(clean(subscriber.name or ""), subscriber.email), rendered.subject),
         *_identity(digest.composed_at, message_id),
-        _list_id(letterhead),
-        _folded("List-Unsubscribe", [f"<{links.unsubscribe(subscriber.id)}>,", f"<{mailto}>"]),
-        b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n",
-        b"Auto-Submitted: auto-generated\r\nPrecedence: bulk\r\n",
+        *_list_headers(letterhead, subscriber.id),
+        b"Auto-Submitted: auto-generated\r\n",
         _feedback_id(letterhead, EntryKind.DIGEST),
     ]
     return Mail(
@@ -112,12 +108,16 @@ def system_mail(
     message_id: str,
     letterhead: Letterhead,
 ) -> Mail:
-    """The message of any other kind; `entry`: its id, and whose it is (None: the operator's). `at`: its Date."""
+    """The message of any other kind; `entry`: its id, and whose it is (None: the operator's). `at`: its Date.
+
+    The note of a quiet week comes unasked, as a digest does, so it has a digest's list headers.
+    """
     entry_id, subscriber_id = entry
     tag = letterhead.links.bounce_tag(kind, subscriber_id=subscriber_id, entry_id=entry_id)
     headers = [
         *_opening(letterhead, recipient, rendered.subject),
         *_identity(at, message_id),
+        *(_list_headers(letterhead, subscriber_id) if kind is EntryKind.QUIET and subscriber_id else ()),
         b"Auto-Submitted: auto-generated\r\n",
         _feedback_id(letterhead, kind),
     ]
@@ -143,6 +143,18 @@ def _identity(at: datetime, message_id: str) -> list[bytes]:
 @lru_cache(100)
 def _date(at: datetime) -> bytes:
     return f"Date: {format_datetime(at)}\r\n".encode("ascii")
+
+
+def _list_headers(letterhead: Letterhead, subscriber_id: SubscriberId) -> list[bytes]:
+    """RFC 2369 and 8058."""
+    links = letterhead.links
+    mailto = f"mailto:{letterhead.tagged(links.unsubscribe_tag(subscriber_id))}?subject=unsubscribe"
+    return [
+        _list_id(letterhead),
+        _folded("List-Unsubscribe", [f"<{links.unsubscribe(subscriber_id)}>,", f"<{mailto}>"]),
+        b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n",
+        b"Precedence: bulk\r\n",
+    ]
 
 
 @lru_cache(10)

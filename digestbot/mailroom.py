@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from email.utils import parseaddr
 
 from digestbot.dkim import DkimSigner
 from digestbot.links import Links
 from digestbot.mail import Letterhead, Mail, Mailbox, digest_mail, parse_mailbox, system_mail
-from digestbot.model import WEEKDAYS, EntryKind, OutboxEntry, Subscriber
+from digestbot.model import WEEKDAYS, EntryKind, OutboxEntry, SlotOutcome, Subscriber
 from digestbot.render import Renderer
 from digestbot.schedule import next_due
 from digestbot.settings import Settings
@@ -38,9 +39,11 @@ class MailRoom:
         )
 
     def make(self, entry: OutboxEntry) -> Mail | None:
-        """The mail of an entry; None where nothing is left to send: the subscriber or every paper is gone."""
+        """The mail of an entry; None where nothing is left to send: the subscriber, a paper or the quiet is gone."""
         subscriber = self._find_subscriber(entry)
         if subscriber is None and entry.kind is not EntryKind.OPERATOR:
+            return None
+        if entry.kind is EntryKind.QUIET and not (subscriber and self._is_still_quiet(entry, subscriber)):
             return None
         if entry.digest is None:
             return self._system_mail(entry, subscriber)
@@ -59,6 +62,14 @@ class MailRoom:
         if entry.subscriber_id is None:
             return None
         return self._storage.subscribers.get_many([entry.subscriber_id]).get(entry.subscriber_id)
+
+    def _is_still_quiet(self, entry: OutboxEntry, subscriber: Subscriber) -> bool:
+        """False: since the note was queued a digest was composed, or the subscriber paused or wants no such note."""
+        slot, paused_until = date.fromisoformat(entry.payload["slot"]), subscriber.schedule.paused_until
+        if not subscriber.preferences.quiet_week or (paused_until is not None and slot < paused_until):
+            return False
+        ended = self._storage.slots.records_since([subscriber.id], slot).get(subscriber.id, [])
+        return not any(record.outcome is SlotOutcome.COMPOSED for record in ended)
 
     def _system_mail(self, entry: OutboxEntry, subscriber: Subscriber | None) -> Mail:
         values = {**self._about(entry, subscriber), **entry.payload, "email": entry.recipient}
@@ -89,6 +100,7 @@ class MailRoom:
         return {
             "confirm_url": links.confirm(who, entry.composed_at),
             "preferences_url": links.preferences(who),
+            "quiet_url": links.preferences(who) + "#quiet",
             "unsubscribe_url": links.unsubscribe(who),
             "account_url": links.account(who, entry.composed_at),
             "topics": ", ".join(topics[:3]) + (f" and {len(topics) - 3} more" if len(topics) > 3 else ""),

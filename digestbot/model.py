@@ -117,6 +117,7 @@ class Preferences:
     min_score: float = 0.0
     trending_share: float = 0.0
     topics: tuple[Topic, ...] = ()
+    quiet_week: bool = True  # a short note after a week without a digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,7 @@ class EntryKind(enum.StrEnum):
     GOODBYE = "goodbye"
     LINK = "link"
     OPERATOR = "operator"
+    QUIET = "quiet"
 
 
 class EntryState(enum.StrEnum):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from digestbot import schedule
 from digestbot.choosing import Candidates, choose, gather
 from digestbot.compose import Nothing
 from digestbot.desk import Desk
@@ -23,6 +24,7 @@ from digestbot.mailroom import MailRoom
 from digestbot.model import (
     Digest,
     DropReport,
+    EntryKind,
     EntryState,
     SlotOutcome,
     SlotRecord,
@@ -32,7 +34,7 @@ from digestbot.outbox import DeliveryPolicy, DeliveryReport, clear_up, deliver
 from digestbot.schedule import Verdict
 from digestbot.settings import Settings
 from digestbot.smtp import SmtpSettings
-from digestbot.storage.outbox import QueuedDigest
+from digestbot.storage.outbox import Notice, QueuedDigest
 from digestbot.subscriptions import ended_slot, settle_due
 from digestbot.timestamps import timestamp
 
@@ -200,9 +202,10 @@ def _compose_block(
     ]
     with desk.storage.transaction():
         queued = [queued_digest(desk, digest, dues[digest.subscriber_id].at) for digest in digests]
-        desk.storage.outbox.store_decisions(records, queued)
+        ended = desk.storage.outbox.store_decisions(records, queued)
         desk.storage.subscribers.advance(settled.next_due)
-    _count(counts, records, len(digests))
+        note_quiet_weeks(desk, subscribers, ended, now)
+    _count(counts, ended)
 
 
 def queued_digest(desk: Desk, digest: Digest, due_at: datetime) -> QueuedDigest:
@@ -210,8 +213,30 @@ def queued_digest(desk: Desk, digest: Digest, due_at: datetime) -> QueuedDigest:
     return QueuedDigest(digest, f"<{left}@{desk.mail_domain}>", due_at)
 
 
-def _count(counts: DigestCounts, records: Sequence[SlotRecord], composed: int) -> None:
-    counts.composed += composed
-    counts.empty += sum(record.outcome is SlotOutcome.EMPTY for record in records)
-    counts.late += sum(record.outcome is SlotOutcome.LATE for record in records)
-    counts.paused += sum(record.outcome is SlotOutcome.PAUSED for record in records)
+def _count(counts: DigestCounts, ended: Sequence[SlotRecord]) -> None:
+    outcomes = Counter(record.outcome for record in ended)
+    counts.composed += outcomes[SlotOutcome.COMPOSED]
+    counts.empty += outcomes[SlotOutcome.EMPTY]
+    counts.late += outcomes[SlotOutcome.LATE]
+    counts.paused += outcomes[SlotOutcome.PAUSED]
+
+
+def note_quiet_weeks(
+    desk: Desk, subscribers: Sequence[Subscriber], ended: Sequence[SlotRecord], now: datetime
+) -> None:
+    """Queues the note of a quiet week for those whose slot, ended just now, is the seventh empty day of a stretch."""
+    empty = {r.subscriber_id: r.slot for r in ended if r.outcome is SlotOutcome.EMPTY}
+    wanted = [s for s in subscribers if s.id in empty and s.preferences.quiet_week]
+    if not wanted:
+        return
+    since = min(empty.values()) - timedelta(days=21)
+    known = desk.storage.slots.records_since([s.id for s in wanted], since)
+    for s in wanted:
+        joined = s.confirmed_at or now
+        earlier = {r.slot: r.outcome for r in known[s.id] if r.at >= joined}
+        if schedule.ends_quiet_week(empty[s.id], earlier):
+            left = desk.links.notice_message_id(EntryKind.QUIET, s.id, now)
+            payload = {"slot": empty[s.id].isoformat()}
+            desk.storage.outbox.queue(
+                Notice(EntryKind.QUIET, f"<{left}@{desk.mail_domain}>", now, payload, s.id)
+            )

@@ -27,7 +27,7 @@ from digestbot.templating import Templates
 SUBJECT_LETTERS = 69
 SYSTEM_VALUES = (
     *("email", "preheader", "topics", "schedule", "next_digest", "purpose", "headline", "text"),
-    *("confirm_url", "preferences_url", "unsubscribe_url", "account_url"),
+    *("confirm_url", "preferences_url", "quiet_url", "unsubscribe_url", "account_url"),
 )
 CARDS_KEPT = 4000  # about 15 KB each
 _URL_BYTES = 64  # what a token and its path add to the base URL, at most

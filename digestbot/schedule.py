@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
@@ -21,10 +21,11 @@ from itertools import takewhile
 from zoneinfo import ZoneInfo, available_timezones
 
 from digestbot.errors import UsageError
-from digestbot.model import WEEKDAYS, Schedule
+from digestbot.model import WEEKDAYS, Schedule, SlotOutcome
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
+_QUIET = timedelta(days=6)  # from the first of seven days to the last
 _FIRST_SLOT, _LAST_SLOT = date(2, 1, 1), date(9998, 12, 31)  # beyond these, zone arithmetic overflows
 
 
@@ -167,6 +168,19 @@ def reschedule(
         if due.slot not in recorded and (due.slot >= first or due.at > now):
             return Settlement(tuple(_close(new, closed)), due.at)
     return Settlement(tuple(_close(new, closed)), None)
+
+
+def ends_quiet_week(day: date, earlier: Mapping[date, SlotOutcome]) -> bool:
+    """Whether the empty slot `day` is the first in a stretch of empty ones that is the seventh day of it, or later.
+
+    earlier: how the slots of the three weeks before ended. Any other end than empty begins a new stretch.
+    """
+    stretch: list[date] = []
+    for slot in sorted((slot for slot in earlier if slot < day), reverse=True):
+        if earlier[slot] is not SlotOutcome.EMPTY:
+            break
+        stretch.append(slot)
+    return bool(stretch) and day - stretch[-1] >= _QUIET > stretch[0] - stretch[-1]
 
 
 def _close(schedule: Schedule, dues: Sequence[Due]) -> Iterator[tuple[Due, Verdict]]:

@@ -24,6 +24,7 @@ FIELDS = (
     "trending_share",
     "paused_until",
     "topics",
+    "quiet_week",
 )
 _LISTS = ("days", "topics")  # `;` separates them in CSV
 MAX_PAPERS = 100
@@ -72,9 +73,9 @@ def form_from_csv(row: Mapping[str, str]) -> dict[str, object]:
 
 
 def to_form(subscriber: Subscriber) -> dict[str, object]:
-    """CONTRACT.md's form, all fields, in its order."""
+    """CONTRACT.md's form, all fields, in its order; `quiet_week` only of those who turned it off."""
     schedule, preferences = subscriber.schedule, subscriber.preferences
-    return {
+    form: dict[str, object] = {
         "email": subscriber.email,
         "name": subscriber.name,
         "status": subscriber.status.value,
@@ -87,6 +88,7 @@ def to_form(subscriber: Subscriber) -> dict[str, object]:
         "paused_until": schedule.paused_until.isoformat() if schedule.paused_until else None,
         "topics": [topic_form(topic) for topic in preferences.topics],
     }
+    return form if preferences.quiet_week else {**form, "quiet_week": False}
 
 
 def topic_form(topic: Topic) -> dict[str, object]:
@@ -129,7 +131,7 @@ def _build(base: Subscriber, values: Mapping[str, object]) -> Subscriber:
         return {name: values.get(name, getattr(owner, name)) for name in names}
 
     schedule = Schedule(**chosen(base.schedule, ("timezone", "send_at", "days", "paused_until")))  # type: ignore[arg-type]
-    names = ("max_papers", "min_score", "trending_share", "topics")
+    names = ("max_papers", "min_score", "trending_share", "topics", "quiet_week")
     preferences = Preferences(**chosen(base.preferences, names))  # type: ignore[arg-type]
     person = chosen(base, ("email", "name", "status"))
     return replace(base, schedule=schedule, preferences=preferences, **person)  # type: ignore[arg-type]
@@ -210,6 +212,14 @@ def _share(value: object) -> float:
     return _number(value, lowest=0, highest=1)
 
 
+def _switch(value: object) -> bool:
+    words = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+    found = value if isinstance(value, bool) else words.get(str(value).casefold())
+    if found is None:
+        raise ValueError(f"{value!r} is neither on nor off")
+    return found
+
+
 def _number(value: object, *, lowest: float, highest: float) -> float:
     try:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -240,4 +250,5 @@ _PARSERS: dict[str, Callable[[object], object]] = {
     "trending_share": _share,
     "paused_until": _paused_until,
     "topics": _topics,
+    "quiet_week": _switch,
 }

@@ -127,7 +127,7 @@ def sample_digest(papers: Sequence[Paper]) -> Digest:
     return Digest(ADA.id, SLOT, AT, choices, more=9)
 
 
-SYSTEM_KINDS = (EntryKind.CONFIRM, EntryKind.WELCOME, EntryKind.GOODBYE, EntryKind.LINK, EntryKind.OPERATOR)
+SYSTEM_KINDS = tuple(kind for kind in EntryKind if kind is not EntryKind.DIGEST)
 SYSTEM_VALUES = {
     "email": ADA.email,
     "topics": "laundry, breakfast & tea",
@@ -135,6 +135,7 @@ SYSTEM_VALUES = {
     "next_digest": "Saturday, 21 November",
     "confirm_url": LINKS.confirm(ADA.id, AT),
     "preferences_url": LINKS.preferences(ADA.id),
+    "quiet_url": LINKS.preferences(ADA.id) + "#quiet",
     "unsubscribe_url": LINKS.unsubscribe(ADA.id),
     "account_url": LINKS.account(ADA.id, AT),
     "text": "No new paper for 96 hours.\nLook at the source of your drops.",

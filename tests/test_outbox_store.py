@@ -67,8 +67,8 @@ def test_a_slot_is_composed_once_for_ever(storage: Storage) -> None:
     [ada] = add_subscribers(storage, ["ada@one.example"])
     first = QueuedDigest(some_digest(ada.id), "<1@example.org>", NOW)
     again = QueuedDigest(some_digest(ada.id, papers=9), "<2@example.org>", NOW)
-    assert storage.outbox.store_decisions([], [first]) == 1
-    assert storage.outbox.store_decisions([], [again]) == 0
+    assert len(storage.outbox.store_decisions([], [first])) == 1
+    assert storage.outbox.store_decisions([], [again]) == []
     assert storage.outbox.find_digest(ada.id, SLOT) == (first.digest, EntryState.QUEUED)
     empty = SlotRecord(ada.id, SLOT, SlotOutcome.EMPTY, NOW, Cause.BELOW_MINIMUM, 0.3)
     assert storage.outbox.record_slots([empty]) == set()
@@ -80,7 +80,7 @@ def test_a_slot_that_ended_otherwise_gets_no_digest(storage: Storage) -> None:
     late = SlotRecord(ada.id, SLOT, SlotOutcome.LATE, NOW, Cause.LATE)
     assert storage.outbox.record_slots([late, late]) == {(ada.id, SLOT)}
     queued = [QueuedDigest(some_digest(who.id), f"<{who.id}@x>", NOW) for who in (ada, bob)]
-    assert storage.outbox.store_decisions([], queued) == 1
+    assert len(storage.outbox.store_decisions([], queued)) == 1
     assert storage.outbox.find_digest(ada.id, SLOT) is None
     assert states(storage) == {"queued": 1}
 
@@ -88,7 +88,7 @@ def test_a_slot_that_ended_otherwise_gets_no_digest(storage: Storage) -> None:
 def test_many_at_once(storage: Storage) -> None:
     people = add_subscribers(storage, [f"p{n}@one.example" for n in range(1203)])
     queued = [QueuedDigest(some_digest(who.id), f"<{who.id}@x>", NOW) for who in people]
-    assert storage.outbox.store_decisions([], queued) == 1203
+    assert len(storage.outbox.store_decisions([], queued)) == 1203
     sent = storage.outbox.sent_papers([who.id for who in people], SLOT)
     assert all(papers == {10_000, 10_001, 10_002} for papers in sent.values())
     assert len(sent) == 1203

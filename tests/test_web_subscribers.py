@@ -321,6 +321,37 @@ def test_pause_resume_and_skip(site: World) -> None:
     assert site.post(url, {"action": "pause", "until": "soon"}).status == 400
 
 
+def test_a_skip_is_of_one_day_however_often_it_is_asked_and_can_be_taken_back(site: World) -> None:
+    who = site.add("twice@example.org", "moss")
+    url = site.links.preferences(who.id)
+    for _ in range(2):
+        assert "No digest on Sunday, 22 November" in site.post(url, {"action": "skip"}).text
+    page = site.get(url).text
+    assert "The next digest is due on Monday, 23 November" in page
+    assert "Send it after all" in page
+    page = site.post(url, {"action": "resume"}).text
+    assert "The next digest is due on Sunday, 22 November" in page
+    assert "Send it after all" not in page
+
+
+def wants_note(site: World, email: str) -> bool:
+    found = site.find(email)
+    assert found is not None
+    return found.preferences.quiet_week
+
+
+def test_the_note_of_a_quiet_week_is_turned_off_where_its_mail_leads(site: World) -> None:
+    who = site.add("quiet@example.org", "moss")
+    url = site.links.preferences(who.id)
+    assert 'id="quiet"' in site.get(url).text
+    site.post(url, {"action": "save", "max_papers": "5"})  # a form without the box says nothing of it
+    assert wants_note(site, who.email) is True
+    site.post(url, {"action": "save", "quiet-shown": "1"})
+    assert wants_note(site, who.email) is False
+    site.post(url, {"action": "save", "quiet-shown": "1", "quiet_week": "1"})
+    assert wants_note(site, who.email) is True
+
+
 def test_saved_papers_and_votes_can_be_taken_back(site: World) -> None:
     who, slot = reader(site, "votes@example.org")
     for opinion in (Opinion.SAVE, Opinion.MORE):

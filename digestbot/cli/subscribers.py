@@ -47,6 +47,7 @@ def field_options(command: F) -> F:
             click.option(
                 "--trending-share", metavar="X", help="Share of trending papers, 0 to 1. Default 0."
             ),
+            click.option("--quiet-week", metavar="on/off", help="A note after a week without a digest."),
         )
     ):
         command = option(command)

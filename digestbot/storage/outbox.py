@@ -51,7 +51,7 @@ _FOREVER = 2**62
 # Who may still be mailed: part of the statement that marks an entry in doubt, so that nobody is mailed who left before.
 _MAY_BE_MAILED = """(kind = 'operator' OR EXISTS (
     SELECT 1 FROM subscribers s WHERE s.id = outbox.subscriber_id AND s.status <> 'suppressed'
-    AND (outbox.kind NOT IN ('digest', 'welcome') OR s.status = 'confirmed')
+    AND (outbox.kind NOT IN ('digest', 'welcome', 'quiet') OR s.status = 'confirmed')
     AND NOT EXISTS (SELECT 1 FROM suppressions p WHERE p.email_key = s.email_key)))"""
 
 # Whose turn it is when there is not room for all: mails people wait for, whom the daily limit cost a digest, whose last
@@ -91,8 +91,10 @@ class OutboxStore:
 
     # ---- composing -----------------------------------------------------------------------------------------------
 
-    def store_decisions(self, records: Sequence[SlotRecord], digests: Sequence[QueuedDigest]) -> int:
-        """Stores how slots ended, and the digests among them; returns how many digests were queued.
+    def store_decisions(
+        self, records: Sequence[SlotRecord], digests: Sequence[QueuedDigest]
+    ) -> list[SlotRecord]:
+        """Stores how slots ended, and the digests among them; returns the records of slots that had not ended before.
 
         A slot that has ended before keeps its first end, and its digest is not stored again: calling it twice is
         harmless. `records` are those of the slots without a digest; those of the digests follow from them.
@@ -102,8 +104,7 @@ class OutboxStore:
             for d in digests
         ]
         with self.db.transaction():
-            self.record_slots(records)
-            fresh = self.record_slots(composed)
+            fresh = self.record_slots([*records, *composed])
             kept = [d for d in digests if (d.digest.subscriber_id, d.digest.slot) in fresh]
             ids = take_ids(self.db, "outbox", len(kept)) if kept else range(0)
             self.db.execute_many(
@@ -122,7 +123,7 @@ class OutboxStore:
                     for entry_id, d in zip(ids, kept, strict=True)
                 ],
             )
-        return len(kept)
+        return [record for record in (*records, *composed) if (record.subscriber_id, record.slot) in fresh]
 
     def record_slots(self, records: Sequence[SlotRecord]) -> set[tuple[SubscriberId, date]]:
         """Records how slots ended, each once for ever; returns those that had not ended before."""
@@ -303,14 +304,15 @@ class OutboxStore:
     def expire(self, now: datetime, max_lateness: timedelta) -> Counter[EntryState]:
         """Ends what waited too long: never tried `cancelled`, else `failed`; returns how many of each.
 
-        A digest is late `max_lateness` after its due instant, once tried 24 h after it; other kinds wait five days.
+        A digest is late `max_lateness` after its due instant, once tried 24 h after it, and a quiet week's note as long
+        after it was composed; other kinds wait five days.
         """
         ended: Counter[EntryState] = Counter()
         rules = (
-            ("attempts = 0 AND kind = 'digest'", max_lateness, EntryState.CANCELLED),
-            ("attempts > 0 AND kind = 'digest'", RETRIED_FOR, EntryState.FAILED),
-            ("attempts = 0 AND kind <> 'digest'", OTHER_KINDS_WAIT, EntryState.CANCELLED),
-            ("attempts > 0 AND kind <> 'digest'", OTHER_KINDS_WAIT, EntryState.FAILED),
+            ("attempts = 0 AND kind IN ('digest', 'quiet')", max_lateness, EntryState.CANCELLED),
+            ("attempts > 0 AND kind IN ('digest', 'quiet')", RETRIED_FOR, EntryState.FAILED),
+            ("attempts = 0 AND kind NOT IN ('digest', 'quiet')", OTHER_KINDS_WAIT, EntryState.CANCELLED),
+            ("attempts > 0 AND kind NOT IN ('digest', 'quiet')", OTHER_KINDS_WAIT, EntryState.FAILED),
         )
         with self.db.transaction():
             for condition, wait, state in rules:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from digestbot.model import Cause, SlotOutcome, SlotRecord, SubscriberId
-from digestbot.storage.database import Database, Value, from_epoch, in_blocks, placeholders
+from digestbot.storage.database import Database, Row, Value, from_epoch, in_blocks, placeholders
 
 
 class SlotStore:
@@ -51,21 +51,34 @@ class SlotStore:
 
     def records(self, subscriber_id: SubscriberId) -> list[SlotRecord]:
         """How all slots of one subscriber ended, oldest first."""
-        rows = self._db.rows(
-            "SELECT slot, outcome, at, cause, best_score FROM slots WHERE subscriber_id = ? ORDER BY slot",
-            (subscriber_id,),
-        )
-        return [
-            SlotRecord(
-                subscriber_id,
-                date.fromisoformat(str(slot)),
-                SlotOutcome(str(outcome)),
-                from_epoch(at),
-                None if cause is None else Cause(str(cause)),
-                _score(best),
-            )
-            for slot, outcome, at, cause, best in rows
-        ]
+        rows = self._db.rows(f"{_SELECT} WHERE subscriber_id = ? ORDER BY slot", (subscriber_id,))
+        return [_record(row) for row in rows]
+
+    def records_since(self, ids: Sequence[SubscriberId], since: date) -> dict[SubscriberId, list[SlotRecord]]:
+        """How the slots from `since` on ended, of each of the subscribers who has any."""
+        found: dict[SubscriberId, list[SlotRecord]] = {}
+        for block in in_blocks(ids):
+            sql = f"{_SELECT} WHERE subscriber_id IN ({placeholders(len(block))}) AND slot >= ?"
+            for row in self._db.rows(sql, (*block, since.isoformat())):
+                record = _record(row)
+                found.setdefault(record.subscriber_id, []).append(record)
+        return found
+
+
+_SELECT = "SELECT subscriber_id, slot, outcome, at, cause, best_score FROM slots"
+
+
+def _record(row: Row) -> SlotRecord:
+    subscriber_id, slot, outcome, at, cause, best = row
+    assert isinstance(subscriber_id, int)
+    return SlotRecord(
+        SubscriberId(subscriber_id),
+        date.fromisoformat(str(slot)),
+        SlotOutcome(str(outcome)),
+        from_epoch(at),
+        None if cause is None else Cause(str(cause)),
+        _score(best),
+    )
 
 
 def _score(value: Value) -> float | None:

@@ -36,7 +36,7 @@ from digestbot.storage.database import (
 _SALT = "salt of deleted addresses"
 SUBSCRIBER_COLUMNS = (
     "id, email, name, status, timezone, send_at, days, paused_until, max_papers, min_score, trending_share,"
-    " topics, confirmed_at, next_due_at"
+    " topics, confirmed_at, next_due_at, quiet_week"
 )
 
 
@@ -105,7 +105,7 @@ class SubscriberStore:
         with self._db.transaction():
             ids = take_ids(self._db, "subscribers", len(subscribers))
             self._db.execute_many(
-                f"INSERT INTO subscribers ({SUBSCRIBER_COLUMNS}, email_key, created_at) VALUES ({placeholders(16)})",
+                f"INSERT INTO subscribers ({SUBSCRIBER_COLUMNS}, email_key, created_at) VALUES ({placeholders(17)})",
                 (
                     (new, *_values(s), email_key(s.email), to_epoch(now))
                     for new, s in zip(ids, subscribers, strict=True)
@@ -295,11 +295,13 @@ def _values(s: Subscriber) -> tuple[Value, ...]:
         ),
         to_epoch(s.confirmed_at) if s.confirmed_at else None,
         to_epoch(s.next_due_at) if s.next_due_at else None,
+        int(preferences.quiet_week),
     )
 
 
 def read_subscriber(row: Row) -> Subscriber:
-    key, email, name, status, zone, send_at, days, paused, papers, score, share, topics, confirmed, due = row
+    key, email, name, status, zone, send_at, days, paused, papers, score, share, topics, *rest = row
+    confirmed, due, quiet = rest
     return Subscriber(
         id=SubscriberId(as_int(key)),
         email=str(email),
@@ -311,7 +313,9 @@ def read_subscriber(row: Row) -> Subscriber:
             days=tuple(str(days).split(",")) if days else (),
             paused_until=None if paused is None else date.fromisoformat(str(paused)),
         ),
-        preferences=Preferences(as_int(papers), _float(score), _float(share), _topics(str(topics))),
+        preferences=Preferences(
+            as_int(papers), _float(score), _float(share), _topics(str(topics)), bool(quiet)
+        ),
         confirmed_at=None if confirmed is None else from_epoch(confirmed),
         next_due_at=None if due is None else from_epoch(due),
     )

@@ -43,6 +43,7 @@ class FormView:
     max_papers: str
     min_score: str
     trending_share: str
+    quiet_week: bool
 
 
 def written_form(form: Form) -> dict[str, object]:
@@ -50,6 +51,8 @@ def written_form(form: Form) -> dict[str, object]:
     found: dict[str, object] = {name: form.text(name) for name in _PLAIN if form.text(name)}
     if "days-shown" in form.fields:
         found["days"] = form.texts("days")
+    if "quiet-shown" in form.fields:
+        found["quiet_week"] = bool(form.text("quiet_week"))
     if "topics-shown" in form.fields:
         found["topics"] = [_topic(row) for row in rows(form)]
     elif "topic" in form.fields:
@@ -87,6 +90,7 @@ def view(subscriber: Subscriber, form: Form | None = None) -> FormView:
         max_papers=form.text("max_papers", str(preferences.max_papers)),
         min_score=form.text("min_score", f"{preferences.min_score:g}"),
         trending_share=form.text("trending_share", f"{preferences.trending_share:g}"),
+        quiet_week=bool(form.text("quiet_week")) if "quiet-shown" in form.fields else preferences.quiet_week,
     )
 
 

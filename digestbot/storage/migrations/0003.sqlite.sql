@@ -1,0 +1,3 @@
+-- Who wants no note after a quiet week.
+
+ALTER TABLE subscribers ADD COLUMN quiet_week INTEGER NOT NULL DEFAULT 1;
