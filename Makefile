@@ -66,13 +66,13 @@ $(VENV)/run.stamp: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/test.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[test,semantic]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,semantic,cluster]'
 	touch $@ $(VENV)/run.stamp
 
 $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[test,semantic,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,semantic,cluster,dev]'
 	touch $@ $(VENV)/test.stamp $(VENV)/run.stamp
 
 $(VENV)/bench.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[test,semantic,bench]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,semantic,cluster,bench]'
 	touch $@

@@ -288,6 +288,8 @@ def _smtp_url(text: str) -> str:
 def _database(text: str) -> str:
     if not re.match(r"sqlite:///.|postgres(ql)?://", text):
         raise ValueError("must begin with sqlite:/// or postgresql://")
+    if text.startswith("postgres") and (text.count("@") > 1 or re.search(r"\s", text)):
+        raise ValueError("percent-encode special characters of user and password")
     return text
 
 

@@ -12,13 +12,13 @@ from digestbot.model import DropReport, PaperRecord, Rejection
 from digestbot.storage.database import Database
 from digestbot.storage.migrations import migrate
 from digestbot.storage.papers import PaperStore
-from digestbot.storage.sqlite import SqliteDatabase
+from tests import backends
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 
 
 def database() -> Database:
-    db = SqliteDatabase(None)
+    db = backends.current().open_fresh()
     migrate(db)
     return db
 

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import backends
+
 settings.register_profile("test", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("test")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def backend(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Runs a test on SQLite, then on PostgreSQL."""
+    if request.param == "sqlite":
+        yield
+        return
+    backends.use(backends.POSTGRES)
+    try:
+        yield
+    finally:
+        backends.use(backends.SQLITE)
+        backends.POSTGRES.reset()
+
+
+def pytest_sessionfinish() -> None:
+    backends.POSTGRES.stop()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

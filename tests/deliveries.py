@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 from digestbot.model import (
     Digest,
@@ -22,7 +21,6 @@ from digestbot.outbox import DeliveryPolicy, DeliveryReport, clear_up, deliver
 from digestbot.smtp import SmtpSettings, Timeouts
 from digestbot.storage import Storage
 from digestbot.storage.outbox import QueuedDigest
-from digestbot.storage.sqlite import SqliteDatabase
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 SLOT = NOW.date()
@@ -44,12 +42,6 @@ def make_mail(entry: OutboxEntry) -> TestMail:
         f"Subject: test\r\n\r\nHello.\r\n"
     )
     return TestMail("bounce+tag@example.org", entry.recipient, text.encode())
-
-
-def open_storage(folder: Path) -> Storage:
-    storage = Storage(SqliteDatabase(folder / "digestbot.db"))
-    storage.migrate()
-    return storage
 
 
 def add_subscribers(storage: Storage, emails: Sequence[str]) -> list[Subscriber]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from digestbot.cli import main
+from tests import backends
 from tests.smtp_servers import SmtpServer
 
 SECRET = "a secret of thirty-two characters"
@@ -49,6 +50,8 @@ class Household:
         self.set("SMTP_URL", server.url())
         self.set("BASE_URL", "https://papers.example.org")
         self.set("FROM", "Paper Digest <digest@example.org>")
+        if backends.current() is backends.POSTGRES:
+            self.set("DATABASE", backends.POSTGRES.url(folder))
 
     def set(self, name: str, value: str) -> None:
         self._monkeypatch.setenv("DIGESTBOT_" + name, value)

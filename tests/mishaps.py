@@ -12,7 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 from digestbot.model import EntryState
-from tests.deliveries import open_storage, queue_digests, run_pass, states
+from tests.backends import open_storage
+from tests.deliveries import queue_digests, run_pass, states
 from tests.smtp_servers import SmtpServer
 
 CONNECTIONS = 4

@@ -6,7 +6,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tests.deliveries import QUICK, open_storage, run_pass
+from tests.backends import open_storage
+from tests.deliveries import QUICK, run_pass
 
 
 def main(folder: str, url: str, connections: str, minutes: str = "0") -> None:

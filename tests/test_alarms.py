@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.household import Household, household
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 __all__ = ["household"]
 

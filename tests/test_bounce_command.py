@@ -10,6 +10,8 @@ import pytest
 
 from tests.household import Household, household
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 __all__ = ["household"]
 
 NOW = "2026-01-05T08:30:00Z"

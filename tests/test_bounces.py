@@ -16,10 +16,13 @@ from digestbot.bounces import MailClass, read_mail
 from digestbot.links import Links, derive_key
 from digestbot.model import EntryKind, Status, Subscriber
 from digestbot.subscriptions import Office
+from tests.backends import open_storage
 from tests.benchmarks.bench_bounces import read_labels, score_folders
-from tests.deliveries import NOW, SLOT, add_subscribers, open_storage, queue_digests, run_pass
+from tests.deliveries import NOW, SLOT, add_subscribers, queue_digests, run_pass
 from tests.shared import shared
 from tests.smtp_servers import SmtpServer
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 LINKS = Links("https://papers.example.org", [derive_key("a key for these tests")])
 

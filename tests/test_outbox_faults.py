@@ -13,8 +13,11 @@ from digestbot.errors import DeliveryStopped
 from digestbot.model import EntryState, Status
 from digestbot.smtp import Timeouts
 from digestbot.storage import Storage
-from tests.deliveries import NOW, QUICK, SLOT, open_storage, queue_digests, run_pass, state_of, states
+from tests.backends import open_storage
+from tests.deliveries import NOW, QUICK, SLOT, queue_digests, run_pass, state_of, states
 from tests.smtp_servers import Answer, Misbehave, Script, SmtpServer, make_certificate
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 ADA, BOB, CYD = "ada@one.example", "bob@two.example", "cyd@three.example"
 

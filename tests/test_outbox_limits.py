@@ -17,17 +17,19 @@ from digestbot.smtp import SmtpSettings
 from digestbot.storage import Storage
 from digestbot.storage.limits import LimitStore
 from digestbot.storage.outbox import Notice
+from tests.backends import open_storage
 from tests.deliveries import (
     NOW,
     QUICK,
     TestMail,
     make_mail,
-    open_storage,
     queue_digests,
     run_pass,
     states,
 )
 from tests.smtp_servers import SmtpServer
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deliveries import open_storage, queue_digests, run_pass, states
+from tests.backends import open_storage
+from tests.deliveries import queue_digests, run_pass, states
 from tests.hostile_mails import deliver_hostile_digests
 from tests.mishaps import kill_again_and_again, kill_the_server, lock_the_database
 from tests.smtp_servers import SmtpServer

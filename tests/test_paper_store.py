@@ -18,6 +18,8 @@ from digestbot.storage.drops import DropStore
 from digestbot.storage.papers import PaperStore
 from tests.catalogue_world import NOW, database, record, store, written
 
+both = pytest.mark.usefixtures("backend")
+
 ABSTRACT = "Whether owls read at noon has been asked by many and answered by few; we sat with forty of them. "
 
 
@@ -68,6 +70,7 @@ OTHERS = [
 ]
 
 
+@both
 @pytest.mark.parametrize("order", list(itertools.permutations(range(6)))[::40])
 def test_six_sources_of_one_work_make_one_paper_in_any_order(order: tuple[int, ...]) -> None:
     one_by_one, at_once = store(), store()
@@ -112,6 +115,7 @@ def test_drops_in_any_order_and_any_number_of_times_make_the_same_catalogue(
 # ---- taking a drop back -----------------------------------------------------------------------------------------
 
 
+@both
 def test_a_withdrawn_drop_leaves_no_trace() -> None:
     db = database()
     papers, drops = PaperStore(db), DropStore(db)
@@ -133,6 +137,7 @@ def test_a_withdrawn_drop_leaves_no_trace() -> None:
     assert effects == [Effect.NEW]
 
 
+@both
 def test_papers_that_the_drop_merged_are_gone_under_both_ids() -> None:
     db = database()
     papers, drops = PaperStore(db), DropStore(db)
@@ -153,6 +158,7 @@ def test_papers_that_the_drop_merged_are_gone_under_both_ids() -> None:
     assert drops.withdraw(other).gone == (one, four)
 
 
+@both
 def test_a_paper_that_only_a_library_is_left_of_is_seen_by_nobody(tmp_path: Path) -> None:
     db = database()
     papers, drops = PaperStore(db), DropStore(db)
@@ -168,6 +174,7 @@ def test_a_paper_that_only_a_library_is_left_of_is_seen_by_nobody(tmp_path: Path
     assert (paper.first_seen, paper.mailable, paper.record.upvotes, paper.sightings) == (None, False, 1, 1)
 
 
+@both
 def test_drops_are_found_by_name_and_by_number(tmp_path: Path) -> None:
     db = database()
     papers, drops = PaperStore(db), DropStore(db)
@@ -187,6 +194,7 @@ def test_drops_are_found_by_name_and_by_number(tmp_path: Path) -> None:
 # ---- size -------------------------------------------------------------------------------------------------------
 
 
+@both
 def test_reading_in_blocks_loses_nobody() -> None:
     papers = store()
     records = [record(f"Owl number {number} of the dark wood") for number in range(2500)]

@@ -15,6 +15,8 @@ import pytest
 from tests.household import Household, household
 from tests.shared import shared
 
+both = pytest.mark.usefixtures("backend")  # for what a page of real papers has no part in
+
 __all__ = ["household"]
 
 BEFORE = "2026-01-05T05:00:00Z"
@@ -72,6 +74,7 @@ def test_three_days_of_real_pages(household: Household) -> None:
         assert len(sent) == len(set(sent))
 
 
+@both
 def test_no_filler(household: Household) -> None:
     household.subscribe("cl@example.org", "continual learning", "catastrophic forgetting", now=BEFORE)
     household.subscribe("kd@example.org", "knowledge distillation", now=BEFORE)
@@ -112,6 +115,7 @@ def test_every_title_leads_somewhere(household: Household) -> None:
     assert 'href="https://github.com/taisazero/socratic-debugging-benchmark"' in bodies
 
 
+@both
 def test_a_preview_is_the_mail_and_changes_nothing(household: Household) -> None:
     household.subscribe("ada@example.org", "reasoning", now=BEFORE, timezone="Asia/Tokyo", send_at="17:30")
     household.drop(shared("drops/page-a.txt"))
@@ -129,6 +133,7 @@ def test_a_preview_is_the_mail_and_changes_nothing(household: Household) -> None
     assert received == Path("../p.eml").read_bytes()
 
 
+@both
 def test_a_preview_where_nothing_is_yet_makes_nothing(household: Household) -> None:
     answer = household.run("preview", "ada@example.org")
     assert answer.code == 2
@@ -136,6 +141,7 @@ def test_a_preview_where_nothing_is_yet_makes_nothing(household: Household) -> N
     assert not (household.folder / "state").exists()
 
 
+@both
 def test_nothing_to_send_is_said_and_is_no_failure(household: Household) -> None:
     household.subscribe("ada@example.org", "nothing of this kind", now=BEFORE)
     answer = household.do("preview", "ada@example.org", "--format", "eml", now=DAYS[0])
@@ -143,6 +149,7 @@ def test_nothing_to_send_is_said_and_is_no_failure(household: Household) -> None
     assert "no new paper" in answer.err
 
 
+@both
 def test_import_resurrects_nobody(household: Household) -> None:
     people = [
         {"email": "left@example.org", "status": "unsubscribed", "topics": ["reasoning"]},
@@ -168,6 +175,7 @@ def test_import_resurrects_nobody(household: Household) -> None:
     assert household.server.recipients == ["ok@example.org"]
 
 
+@both
 def test_an_import_with_a_wrong_line_changes_nothing(household: Household) -> None:
     Path("people.csv").write_text("email,topics,send_at\nok@example.org,a;b,07:00\nbad,a,25:99\n,c,\n")
     answer = household.run("subscribers", "import", "people.csv", now=BEFORE)
@@ -178,6 +186,7 @@ def test_an_import_with_a_wrong_line_changes_nothing(household: Household) -> No
     assert household.do("subscribers", "list", "--json").out == ""
 
 
+@both
 def test_every_wrong_line_is_named(household: Household) -> None:
     Path("people.jsonl").write_text('{"email": "ok@example.org"}\n{"email": \n[1]\n{"email": "bad"}\n')
     answer = household.run("subscribers", "import", "people.jsonl", now=BEFORE)
@@ -186,6 +195,7 @@ def test_every_wrong_line_is_named(household: Household) -> None:
     assert household.do("subscribers", "list", "--json").out == ""
 
 
+@both
 def test_a_full_export_repeats_nothing_on_an_empty_machine(household: Household) -> None:
     household.subscribe("ada@example.org", "reasoning", now=BEFORE)
     household.drop(shared("drops/page-a.txt"))
@@ -200,6 +210,7 @@ def test_a_full_export_repeats_nothing_on_an_empty_machine(household: Household)
     assert len(sent) == len(set(sent))
 
 
+@both
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
@@ -230,6 +241,7 @@ HOSTILE = {
 }
 
 
+@both
 @pytest.mark.parametrize("title", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_titles_arrive_escaped_and_whole(household: Household, title: str) -> None:
     household.subscribe("ada@example.org", "reasoning", now=BEFORE)

@@ -118,7 +118,7 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
     packaged = {name.removeprefix("digestbot/") for name in names if name.startswith("digestbot/templates/")}
     there = {str(path.relative_to(ROOT)) for path in (ROOT / "templates").rglob("*") if path.is_file()}
     assert packaged == there
-    assert {"digestbot/storage/migrations/0001.sqlite.sql", "digestbot/py.typed"} <= set(names)
+    assert {"digestbot/storage/migrations/0001.sql", "digestbot/py.typed"} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "state/"))]
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.household import Household, household
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 __all__ = ["household"]
 
 BEFORE, DAY_1, DAY_2 = "2026-01-05T05:00:00Z", "2026-01-05T08:30:00Z", "2026-01-06T08:30:00Z"

@@ -29,7 +29,7 @@ from digestbot.model import (
 )
 from digestbot.ranking.embedding import OnnxEmbedder
 from digestbot.settings import Settings
-from digestbot.storage import Storage, check_schema, open_file
+from digestbot.storage import Storage, check_schema, open_as_it_is
 from digestbot.storage.copies import damage, find_flaw
 
 RELEASED = datetime(2026, 1, 1, tzinfo=UTC)  # no clock is right that shows an earlier time
@@ -66,37 +66,42 @@ def check_folders(settings: Settings) -> Iterator[Finding]:
 
 def check_database(settings: Settings, now: datetime) -> Iterator[Finding]:
     path = settings.sqlite_path
-    if path is None:
-        yield fail("database", "PostgreSQL is not supported yet", "DIGESTBOT_DATABASE: use sqlite:///PATH")
-        return
-    if not path.exists():
+    if path is not None and not path.exists():
         yield warn("database", f"{path} is not there yet", "`digestbot init` makes it")
         return
     try:
-        with open_file(path) as storage:
+        with open_as_it_is(settings) as storage:
             yield from _database(path, storage, now)
     except StorageError as error:
-        yield fail("database", str(error), "restore a backup, or see who else holds it")
+        mend = (
+            "restore a backup, or see who else holds it" if path else "see that the server runs, and its log"
+        )
+        yield fail("database", str(error), mend)
 
 
-def _database(path: Path, storage: Storage, now: datetime) -> Iterator[Finding]:
-    flaw = find_flaw(storage.db) or damage(storage.db)
-    if flaw is not None:
-        yield fail("database", f"{path} {flaw}", "keep the file, and restore a backup")
+def _database(path: Path | None, storage: Storage, now: datetime) -> Iterator[Finding]:
+    """path: the SQLite file; None: it is PostgreSQL."""
+    name = path or "PostgreSQL"
+    version, newest = check_schema(storage)
+    if path is None and version == 0:
+        yield warn("database", "PostgreSQL answers, but the database is empty", "`digestbot init`")
         return
-    if not os.access(path, os.W_OK):
+    flaw = find_flaw(storage.db) or (damage(storage.db) if path else None)
+    if flaw is not None:
+        yield fail("database", f"{name} {flaw}", "keep the file, and restore a backup")
+        return
+    if path and not os.access(path, os.W_OK):
         yield fail(
             "database",
             f"{path} cannot be written",
             f"give it to the user who runs digestbot (now uid {os.getuid()})",
         )
         return
-    version, newest = check_schema(storage)
     if version < newest:
-        yield warn("database", f"{path} has schema {version}, {newest} is the newest", "`digestbot migrate`")
+        yield warn("database", f"{name} has schema {version}, {newest} is the newest", "`digestbot migrate`")
     else:
-        yield ok("database", f"{path}: schema {version}, quick check passed")
-    if storage.subscribers.count_by_status()[Status.CONFIRMED]:
+        yield ok("database", f"{name}: schema {version}" + (", quick check passed" if path else ""))
+    if path and storage.subscribers.count_by_status()[Status.CONFIRMED]:
         yield _backup(backup_made_at(storage), now)
 
 
@@ -125,10 +130,10 @@ def check_clock(settings: Settings, now: datetime) -> Iterator[Finding]:
 
 def _newest_record(settings: Settings) -> datetime | None:
     path = settings.sqlite_path
-    if path is None or not path.exists():
+    if path is not None and not path.exists():
         return None
     try:
-        with open_file(path) as storage:
+        with open_as_it_is(settings) as storage:
             return None if find_flaw(storage.db) else storage.entries.last_recorded_at()
     except StorageError:
         return None  # said by check_database

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from digestbot.errors import StorageError
+from digestbot.errors import SettingsError, StorageError
 from digestbot.settings import Settings
 from digestbot.storage.accounts import AccountStore
 from digestbot.storage.bounces import BounceStore
@@ -84,6 +84,16 @@ def open_file(path: Path) -> Iterator[Storage]:
 
 
 @contextmanager
+def open_as_it_is(settings: Settings) -> Iterator[Storage]:
+    """The storage of the settings, whatever its schema. A SQLite file must exist."""
+    storage = Storage(_connect(settings))
+    try:
+        yield storage
+    finally:
+        storage.close()
+
+
+@contextmanager
 def rehearse(settings: Settings, *, writing: bool) -> Iterator[Storage]:
     """The storage as it is now, for doing things that never happened: whatever is done in it is undone at the end.
 
@@ -112,9 +122,13 @@ def _connect(settings: Settings, *, rehearsal: bool = False) -> Database:
         from digestbot.storage.sqlite import SqliteDatabase
 
         return SqliteDatabase(path, guarded=rehearsal)
-    raise StorageError(
-        "DIGESTBOT_DATABASE: PostgreSQL is not supported yet; use sqlite:///PATH or leave it unset"
-    )
+    try:
+        from digestbot.storage.postgres import PostgresDatabase
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            [f"DIGESTBOT_DATABASE: PostgreSQL needs {error.name}: pip install 'digestbot[cluster]'"]
+        ) from error
+    return PostgresDatabase(settings.database)
 
 
 def _in_memory() -> Database:

@@ -26,9 +26,10 @@ class OperationStore:
         self, *, started_at: datetime, finished_at: datetime, report: Mapping[str, object]
     ) -> None:
         """Keeps the last 1,000 runs."""
-        with self._db.transaction(durable=False):
+        with self._db.transaction():
             self._db.execute(
-                "INSERT INTO runs (started_at, finished_at, report) VALUES (?, ?, ?)",
+                "INSERT INTO runs (id, started_at, finished_at, report)"
+                " VALUES ((SELECT COALESCE(MAX(id), 0) + 1 FROM runs), ?, ?, ?)",
                 (to_epoch(started_at), to_epoch(finished_at), json.dumps(report)),
             )
             self._db.execute("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - 1000")

@@ -210,12 +210,13 @@ class OutboxStore:
         in_turns: for when there is not room for all.
         """
         order = _TURN if in_turns else "due_at, id"
-        with self.db.transaction():
+        with self.db.transaction(alone=False):
             rows = self.db.rows(
-                "UPDATE outbox SET state = 'sending', owner = ?, lease_until = ? WHERE id IN ("
-                f" SELECT id FROM outbox WHERE {WAITING} AND COALESCE(next_attempt_at, 0) <= ?"
-                f" ORDER BY {order} LIMIT ? {self.db.skip_locked()}) RETURNING id",
-                (owner, to_epoch(real_now + LEASE), to_epoch(now), limit),
+                f"WITH turn AS (SELECT id FROM outbox WHERE {WAITING} AND COALESCE(next_attempt_at, 0) <= ?"
+                f" ORDER BY {order} LIMIT ? {self.db.skip_locked()})"
+                " UPDATE outbox SET state = 'sending', owner = ?, lease_until = ?"
+                " WHERE id IN (SELECT id FROM turn) RETURNING id",
+                (to_epoch(now), limit, owner, to_epoch(real_now + LEASE)),
             )
             found = self._entries([as_int(row[0]) for row in rows])
         return self._by_turn(found) if in_turns else found

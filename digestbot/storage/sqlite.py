@@ -96,7 +96,7 @@ class SqliteDatabase:
             ) from error
 
     @contextmanager
-    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+    def transaction(self, *, durable: bool = True, alone: bool = True) -> Iterator[None]:
         with self._lock:
             if self._depth == 0 and durable != self._durable:
                 self.execute(f"PRAGMA synchronous = {'full' if durable else 'normal'}")
@@ -142,6 +142,9 @@ class SqliteDatabase:
             " ORDER BY w.rowid DESC LIMIT ?)",
             (wanted, limit),
         )
+
+    def ddl(self, statement: str) -> str:
+        return statement
 
     def close(self) -> None:
         with self._lock:

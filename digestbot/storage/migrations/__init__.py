@@ -1,4 +1,8 @@
-"""Brings a database to the current schema: `NNNN.<dialect>.sql`, each in a transaction of its own, forward only."""
+"""Brings a database to the current schema: `NNNN.sql`, each in a transaction of its own, forward only.
+
+They are written in SQLite's words, which `Database.ddl` says in PostgreSQL's. What has no counterpart there is written
+twice: `NNNN.sqlite.sql` and `NNNN.postgres.sql`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ def steps(dialect: str) -> list[tuple[int, str]]:
     """(version, SQL script) of a dialect, in order."""
     found = []
     for file in resources.files(__package__).iterdir():
-        match = re.fullmatch(rf"(\d{{4}})\.{dialect}\.sql", file.name)
+        match = re.fullmatch(rf"(\d{{4}})(\.{dialect})?\.sql", file.name)
         if match:
             found.append((int(match[1]), file.read_text(encoding="utf-8")))
     return sorted(found)
@@ -49,9 +53,9 @@ def _run(db: Database, version: int, script: str) -> None:
         if schema_version(db) >= version:  # another process was faster
             return
         for statement in _statements(script):
-            db.execute(statement)
+            db.execute(db.ddl(statement))
         if version == 1:
-            db.execute("CREATE TABLE schema_version (version INTEGER PRIMARY KEY)")
+            db.execute(db.ddl("CREATE TABLE schema_version (version INTEGER PRIMARY KEY)"))
         db.execute("INSERT INTO schema_version (version) VALUES (?)", (version,))
 
 
