@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from digestbot.desk import Desk
 from digestbot.model import EntryKind
-from digestbot.pipeline import RunReport
 from digestbot.storage.outbox import Notice
 
+if TYPE_CHECKING:
+    from digestbot.ingest import IngestPass
+    from digestbot.pipeline import RunReport
+
+HELD, FOLDER = "drop held: ", "folder among the drops: "  # and its name
 STOPPED, SILENCE, FAILING = "delivery stopped", "silence", "failing runs"
 
 log = logging.getLogger(__name__)
@@ -23,25 +30,35 @@ def tell_operator(desk: Desk, kind: str, detail: str, now: datetime) -> None:
         log.warning("alarm: %s: %s", kind, detail)
         if desk.settings.operator:
             left = desk.links.notice_message_id(EntryKind.OPERATOR, None, now)
-            tag = "".join(character for character in kind if character.isalnum())[:20]
+            tag = blake2b(kind.encode(), digest_size=8).hexdigest()
             payload = {"to": desk.settings.operator, "headline": kind, "text": detail}
             message_id = f"<{tag}.{left}@{desk.mail_domain}>"
             desk.storage.outbox.queue(Notice(EntryKind.OPERATOR, message_id, now, payload))
 
 
-def note_run(desk: Desk, report: RunReport, finished_at: datetime) -> None:
-    """Keeps a run's report, and tells of what a person must look at: held drops, delivery that stopped."""
-    operation = desk.storage.operation
-    for drop in report.drops.reports:
+def note_drops(desk: Desk, found: IngestPass, now: datetime) -> None:
+    """Tells of what a person must look at in the drop folder."""
+    for drop in found.reports:
         if drop.held:
-            tell_operator(desk, f"drop held: {drop.path}", drop.held, report.now)
+            tell_operator(desk, HELD + Path(drop.path).name, drop.held, now)
+    for name in found.folders:
+        tell_operator(desk, FOLDER + name, "only files are read: put those in it into `incoming` itself", now)
+    for alarm in desk.storage.operation.alarms():
+        if alarm.kind.startswith(FOLDER) and alarm.kind.removeprefix(FOLDER) not in found.folders:
+            clear_alarm(desk, alarm.kind)
+
+
+def note_run(desk: Desk, report: RunReport, finished_at: datetime) -> None:
+    """Keeps a run's report, and tells where its delivery stopped."""
     delivery = report.delivery
     if delivery is not None and delivery.stopped:
         tell_operator(desk, STOPPED, str(delivery.stopped), report.now)
     elif delivery is not None and delivery.counts:
         clear_alarm(desk, STOPPED)
     if report.did_something:
-        operation.record_run(started_at=report.now, finished_at=finished_at, report=report.to_json())
+        desk.storage.operation.record_run(
+            started_at=report.now, finished_at=finished_at, report=report.to_json()
+        )
 
 
 def listen_for_sources(desk: Desk, now: datetime) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 
 from digestbot.catalogue import Effect, Seen
 from digestbot.drops import DAILY, PAGES, DropReading, read_drop
-from digestbot.drops.folder import DropFolder, shown
+from digestbot.drops.folder import DropFolder, Waiting, shown
 from digestbot.errors import DropError, UsageError
 from digestbot.model import DropId, DropReport, PaperId, PaperRecord, Rejection
 from digestbot.storage.drops import DropStore
@@ -27,10 +27,12 @@ Progress = Callable[[Path, int, int], None]  # the drop, bytes read, bytes altog
 
 @dataclass(frozen=True, slots=True)
 class IngestPass:
-    """What one look into the drop folder came to. growing: names that are still being written and were left."""
+    """What one look into the drop folder came to. growing: names that are still being written and were left;
+    folders: names of folders, which are left alone."""
 
     reports: tuple[DropReport, ...] = ()
     growing: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ def ingest_waiting(
     folder: DropFolder,
     *,
     now: datetime,
+    backfill: bool = False,
     progress: Progress | None = None,
     move: bool = True,
 ) -> IngestPass:
@@ -81,11 +84,10 @@ def ingest_waiting(
 
     With move=False nothing on disk changes and no lock is taken; for use in a rehearsal of the storage.
     """
-    purpose = Purpose(now, Seen(now), careful=True, progress=progress)
+    purpose = Purpose(now, Seen(now, mailable=not backfill), careful=not backfill, progress=progress)
     if not move:
         waiting = folder.look()
-        reports = [_ingest(papers, path, purpose)[0] for path in waiting.settled]
-        return IngestPass(tuple(reports), tuple(shown(path.name) for path in waiting.growing))
+        return _passed(waiting, [_ingest(papers, path, purpose)[0] for path in waiting.settled])
     folder.make()
     with folder.reading():
         waiting = folder.look()
@@ -95,8 +97,16 @@ def ingest_waiting(
             target = _put_away(folder, path, report)
             if report.held:
                 papers.rename_held(shown(path.name), shown(target.name))
+                report = replace(report, path=shown(target))  # the name that `drops release` wants
             reports.append(report)
-    return IngestPass(tuple(reports), tuple(shown(path.name) for path in waiting.growing))
+    return _passed(waiting, reports)
+
+
+def _passed(waiting: Waiting, reports: Sequence[DropReport]) -> IngestPass:
+    growing, folders = (
+        tuple(shown(path.name) for path in some) for some in (waiting.growing, waiting.folders)
+    )
+    return IngestPass(tuple(reports), growing, folders)
 
 
 def hold_waiting(papers: PaperStore, folder: DropFolder, name: str, *, now: datetime) -> Path:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from digestbot import schedule
+from digestbot.alarms import note_drops
 from digestbot.choosing import Candidates, choose, gather
 from digestbot.compose import Nothing
 from digestbot.desk import Desk
@@ -141,9 +142,13 @@ def clear_outbox(desk: Desk, now: datetime) -> Counter[EntryState]:
 def ingest_drops(
     desk: Desk, now: datetime, *, rehearsal: bool = False, progress: Progress | None = None
 ) -> IngestPass:
-    """Reads the drops that wait in the drop folder; in a rehearsal they stay where they are."""
+    """Reads the drops that wait in the drop folder and tells the operator of odd ones; in a rehearsal they stay where
+    they are, and nobody is told."""
     folder = DropFolder(desk.settings.drops)
-    return ingest_waiting(desk.storage.papers, folder, now=now, progress=progress, move=not rehearsal)
+    found = ingest_waiting(desk.storage.papers, folder, now=now, progress=progress, move=not rehearsal)
+    if not rehearsal:
+        note_drops(desk, found, now)
+    return found
 
 
 def deliver_due(

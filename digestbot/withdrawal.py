@@ -17,7 +17,7 @@ BLOCK = 1000
 
 @dataclass(frozen=True, slots=True)
 class WithdrawalReport:
-    """gone: papers that left the catalogue; kept: those other drops had, too."""
+    """gone: papers that left the catalogue; kept: those other drops had, too. already: it was withdrawn before."""
 
     gone: int
     kept: int
@@ -26,6 +26,7 @@ class WithdrawalReport:
     recipients: tuple[
         tuple[str, date], ...
     ]  # (address, slot) of those who got one of the papers, or may have
+    already: bool = False
 
 
 def withdraw(desk: Desk, name: str, now: datetime) -> WithdrawalReport:
@@ -35,7 +36,9 @@ def withdraw(desk: Desk, name: str, now: datetime) -> WithdrawalReport:
         drop = storage.drops.find(name)
         if drop is None:
             raise UsageError(f"{name!r} is no drop; `digestbot drops list` shows them")
-        if drop.state not in ("done", "withdrawn"):
+        if drop.state == "withdrawn":
+            return WithdrawalReport(0, 0, 0, 0, (), already=True)
+        if drop.state != "done":
             raise UsageError(f"{name!r} is {drop.state}: none of its papers is in the catalogue")
         since = drop.received_at.date() - timedelta(days=2)
         taken = storage.drops.withdraw(drop.id)

@@ -51,8 +51,38 @@ def test_a_suspicious_drop_is_held_and_told(household: Household) -> None:
     household.run("run", "--once", now="2026-01-07T08:30:00Z")
     held = [d for d in household.do("drops", "list", "--json").json_lines if d["state"] == "held"]
     assert [d["name"] for d in held] == ["many.txt"]
-    assert len(alarms(household)) == 1
-    household.do("run", "--once", now="2026-01-07T08:40:00Z")
-    assert household.server.recipients == ["op@example.org"]
+    assert alarms(household) == ["drop held: many.txt"]
+    assert household.server.recipients == ["op@example.org"]  # told in the same pass
     household.do("drops", "release", "many.txt", now="2026-01-07T08:50:00Z")
     assert household.do("papers", "--json").out.count("called thing") == 30
+    assert alarms(household) == []
+
+
+def test_drops_held_by_ingest_are_told_each_in_a_mail_of_its_own(household: Household) -> None:
+    household.set("OPERATOR", "op@example.org")
+    for number in (1, 2):
+        abstract = f"We study number {number}, and more of it than ever."
+        household.drop(
+            f"Subscribe{abstract}\nNumber {number}\n", f"a-page-with-a-very-long-name-{number}.txt"
+        )
+    household.do("ingest", now=DAY_1)
+    household.do("run", "--once", now=DAY_1)
+    mails = household.mails_to("op@example.org")
+    assert len({line for mail in mails for line in mail.splitlines() if line.startswith(b"Message-ID")}) == 2
+    assert len(alarms(household)) == 2
+
+
+def test_a_folder_among_the_drops_is_told_once_and_left_alone(household: Household) -> None:
+    household.set("OPERATOR", "op@example.org")
+    inner = household.drop("{}", "x").parent / "older drops"
+    inner.mkdir()
+    (inner / "page.txt").write_text("x")
+    for minute in (30, 40):
+        household.run("run", "--once", now=f"2026-01-05T08:{minute}:00Z")
+    assert household.server.recipients == ["op@example.org"]
+    assert alarms(household) == ["folder among the drops: older drops"]
+    assert "older drops: a folder" in household.do("ingest", now=DAY_1).err
+    assert (inner / "page.txt").read_text() == "x"
+    inner.rename(household.folder / "elsewhere")
+    household.do("run", "--once", now="2026-01-05T08:50:00Z")
+    assert alarms(household) == []

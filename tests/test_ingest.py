@@ -193,6 +193,8 @@ def test_waiting_drops_are_taken_and_put_away(folder: DropFolder) -> None:
     assert sorted(p.name for p in folder.rejected.iterdir()) == ["bad.txt", "bad.txt.report.json"]
     report = json.loads((folder.rejected / "bad.txt.report.json").read_text())
     assert (report["format"], report["new"], len(report["rejected"])) == (None, 0, 1)
+    assert report["path"] == str(folder.rejected / "bad.txt")
+    assert found.folders == ("subfolder",)
     assert {drop.report.path: drop.state for drop in DropStore(db).last()} == {
         "good.txt": "done",
         "bad.txt": "rejected",

@@ -80,3 +80,10 @@ def test_an_unknown_drop_is_refused(household: Household) -> None:
     answer = household.run("drops", "withdraw", "nothing.txt", now=BEFORE)
     assert answer.code == 2
     assert "nothing.txt" in answer.err
+
+
+def test_a_drop_is_taken_back_once(two_drops: Household) -> None:
+    assert two_drops.do("drops", "withdraw", "bad.jsonl", "--json", now=BEFORE).json["already"] is False
+    again = two_drops.do("drops", "withdraw", "bad.jsonl", "--json", now=BEFORE)
+    assert (again.json["already"], again.json["gone"]) == (True, 0)
+    assert "taken back before" in again.err

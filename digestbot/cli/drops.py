@@ -102,6 +102,7 @@ def hold(app: App, name: str) -> None:
 @pass_app
 def release(app: App, name: str, as_json: bool) -> None:
     """Read a held drop after all."""
+    from digestbot.alarms import HELD
     from digestbot.cli.ingest import tell
     from digestbot.drops.folder import DropFolder
     from digestbot.ingest import release_held, report_json
@@ -109,7 +110,7 @@ def release(app: App, name: str, as_json: bool) -> None:
     with app.storage() as storage:
         folder = DropFolder(app.settings.drops)
         report = release_held(storage.papers, storage.drops, folder, name, now=app.now())
-        storage.operation.clear_alarm(f"drop held: {name}")
+        storage.operation.clear_alarm(HELD + name)
     if as_json:
         print_json(report_json(report))
     tell(report)
@@ -128,6 +129,7 @@ def withdraw_(app: App, drop: str, as_json: bool) -> None:
     if as_json:
         print_json(
             {
+                "already": report.already,
                 "gone": report.gone,
                 "kept": report.kept,
                 "recomposed": report.recomposed,
@@ -137,6 +139,9 @@ def withdraw_(app: App, drop: str, as_json: bool) -> None:
                 ],
             }
         )
+    if report.already:
+        say(f"{drop} was taken back before; nothing changed")
+        return
     say(f"{counted(report.gone, 'paper')} left the catalogue; other drops have {report.kept} more, too")
     say(f"{report.recomposed} waiting digests composed anew, {report.emptied} ended empty")
     for email, slot in report.recipients:

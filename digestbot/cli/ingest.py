@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,23 +23,27 @@ TOTALS = ("new", "known", "updated", "rejected")
 @json_option
 @pass_app
 def ingest_command(app: App, paths: tuple[Path, ...], backfill: bool, as_json: bool) -> None:
-    """Read the drops PATHS, which stay where they are, or those that wait in the drop folder."""
+    """Read the drops PATHS (of a folder, the files in it), which stay where they are, or those that wait in the
+    drop folder."""
+    from digestbot.alarms import note_drops
     from digestbot.drops.folder import DropFolder
-    from digestbot.errors import UsageError
-    from digestbot.ingest import ingest_file, ingest_waiting, report_json
+    from digestbot.ingest import IngestPass, ingest_file, ingest_waiting, report_json
 
-    missing = [str(path) for path in paths if not path.is_file()]
-    if missing:
-        raise UsageError("\n".join(f"{path}: there is no such file" for path in missing))
-    growing: tuple[str, ...] = ()
+    files = _files(paths)
     with app.storage() as storage, file_bar("reading") as bar:
+        papers, now = storage.papers, app.now()
         if paths:
-            papers, now = storage.papers, app.now()
-            reports = [ingest_file(papers, path, now=now, backfill=backfill, progress=bar) for path in paths]
+            found = IngestPass(
+                tuple(ingest_file(papers, path, now=now, backfill=backfill, progress=bar) for path in files)
+            )
         else:
-            folder = DropFolder(app.settings.drops)
-            done = ingest_waiting(storage.papers, folder, now=app.now(), progress=bar)
-            reports, growing = list(done.reports), done.growing
+            found = ingest_waiting(
+                papers, DropFolder(app.settings.drops), now=now, backfill=backfill, progress=bar
+            )
+    if app.find_links() and (found.folders or any(report.held for report in found.reports)):
+        with app.desk() as desk:
+            note_drops(desk, found, now)
+    reports = found.reports
     drops = [report_json(report) for report in reports]
     totals = {
         "new": sum(r.new for r in reports),
@@ -50,12 +55,35 @@ def ingest_command(app: App, paths: tuple[Path, ...], backfill: bool, as_json: b
         print_json({"drops": drops, **totals})
     for report in reports:
         tell(report)
-    for name in growing:
+    for name in found.growing:
         say(f"{name}: is still being written; it is read the next time")
-    if not reports and not growing:
+    for name in found.folders:
+        say(f"{app.settings.incoming / name}: a folder; only files are read, put those in it beside it")
+    if not reports and not found.growing:
         say(f"no drop waits in {app.settings.incoming}")
     if totals["rejected"]:
         sys.exit(1)
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    """The paths, and of folders the files in them by name; raises UsageError for what is neither, each named."""
+    from digestbot.drops.folder import is_drop_name
+    from digestbot.errors import UsageError
+
+    files: list[Path] = []
+    wrong: list[str] = []
+    for path in paths:
+        if path.is_dir():
+            within = sorted(file for file in path.iterdir() if file.is_file() and is_drop_name(file.name))
+            files += within
+            wrong += [] if within else [f"{path}: a folder without a file to read"]
+        elif path.is_file():
+            files.append(path)
+        else:
+            wrong.append(f"{path}: {'no file' if path.exists() else 'there is no such file'}")
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    return files
 
 
 def tell(report: DropReport) -> None:

@@ -24,10 +24,11 @@ _MAX_NAME_BYTES = 255
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Names in `incoming` that can be read now, and those whose size or time still changes."""
+    """What lies in `incoming`: files that can be read now, those whose size or time still changes, and folders."""
 
     settled: tuple[Path, ...] = ()
     growing: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = ()
 
 
 class DropFolder:
@@ -55,41 +56,44 @@ class DropFolder:
 
     def look(self) -> Waiting:
         """Looks twice, a second of real time apart, where anything waits. Oldest first."""
-        first = self._look()
+        first, folders = self._look()
         if not first:
-            return Waiting()
+            return Waiting(folders=folders)
         time.sleep(SETTLE_S)
-        second = self._look()
+        second, folders = self._look()
         names = sorted(second, key=lambda name: (second[name][1], name))
         settled = tuple(self.incoming / name for name in names if first.get(name) == second[name])
         growing = tuple(self.incoming / name for name in names if first.get(name) != second[name])
-        return Waiting(settled, growing)
+        return Waiting(settled, growing, folders)
 
-    def _look(self) -> dict[str, tuple[int, int]]:
-        """Size and time of change (ns) of everything to be read."""
+    def _look(self) -> tuple[dict[str, tuple[int, int]], tuple[Path, ...]]:
+        """Size and time of change (ns) of every file to be read, and the folders between them."""
         try:
             with os.scandir(self.incoming) as entries:
                 names = [entry.name for entry in entries if is_drop_name(entry.name)]
         except FileNotFoundError:
-            return {}
-        found = {}
-        for name in names:
+            return {}, ()
+        found, folders = {}, []
+        for name in sorted(names):
             try:
                 status = os.lstat(self.incoming / name)
             except FileNotFoundError:
                 continue
-            if not stat.S_ISDIR(status.st_mode):
+            if stat.S_ISDIR(status.st_mode):
+                folders.append(self.incoming / name)
+            else:
                 found[name] = (status.st_size, status.st_mtime_ns)
-        return found
+        return found, tuple(folders)
 
     def move(self, path: Path, to: Path, *, report: Mapping[str, object] | None = None) -> Path:
-        """Moves a file into one of the folders, beside a report where given, and never over another file."""
+        """Moves a file into one of the folders, never over another file; beside it a report, where given, whose
+        path is then the new one."""
         try:
             to.mkdir(parents=True, exist_ok=True)
             target = _free_name(to, path.name, with_report=report is not None)
             path.replace(target)
             if report is not None:
-                text = json.dumps(report, ensure_ascii=False, indent=1)
+                text = json.dumps({**report, "path": shown(target)}, ensure_ascii=False, indent=1)
                 _report_path(target).write_text(text + "\n", encoding="utf-8", errors="replace")
         except OSError as error:
             raise DigestbotError(
