@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from rapidfuzz import fuzz
 
-from digestbot.model import Paper, PaperId, PaperRecord
+from digestbot.model import Paper, PaperId, PaperRecord, Revision
 from digestbot.titles import abstract_key, author_key, title_key, title_words
 
 SHORT_TITLE_WORDS = 4  # titles with fewer need a common author or the same abstract
@@ -204,10 +204,12 @@ class Entry:
     record: PaperRecord
     aliases: tuple[str, ...]
     version: PaperRecord  # bare
+    mailable: bool = True  # False: a revision
 
     @classmethod
-    def of(cls, record: PaperRecord) -> Entry:
-        return cls(record, aliases_of(record), bare(record))
+    def of(cls, item: PaperRecord | Revision) -> Entry:
+        record = item.record if isinstance(item, Revision) else item
+        return cls(record, aliases_of(record), bare(record), mailable=record is item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +273,8 @@ def decide(known: Iterable[Known], entries: Sequence[Entry], seen: Seen) -> Chan
             effects.append(_add(work, entry, seen, merged=len(matches) > 1))
             work.aliases.update(entry.aliases)
         else:
-            work = Work(entry.record, seen.at, seen.mailable, set(entry.aliases), {entry.version: None})
+            mailable = seen.mailable and entry.mailable
+            work = Work(entry.record, seen.at, mailable, set(entry.aliases), {entry.version: None})
             effects.append(Effect.NEW)
         index.put(work, entry.aliases)
         works.append(work)
@@ -290,7 +293,7 @@ def _add(work: Work, one: Entry, seen: Seen, *, merged: bool) -> Effect:
     ):
         work.record = _merge_versions(work, before, entry)
     if work.first_seen is None and seen.at is not None:  # so far only in somebody's library
-        work.first_seen, work.mailable = seen.at, seen.mailable
+        work.first_seen, work.mailable = seen.at, seen.mailable and one.mailable
         return Effect.NEW
     if seen.at is not None and work.first_seen is not None and seen.at < work.first_seen:
         work.first_seen = seen.at

@@ -12,7 +12,7 @@ from digestbot.catalogue import Effect, Seen
 from digestbot.drops import DAILY, PAGES, DropReading, read_drop
 from digestbot.drops.folder import DropFolder, Waiting, shown
 from digestbot.errors import DropError, UsageError
-from digestbot.model import DropId, DropReport, PaperId, PaperRecord, Rejection
+from digestbot.model import DropId, DropReport, PaperId, PaperRecord, Rejection, Revision
 from digestbot.storage.drops import DropStore
 from digestbot.storage.papers import PaperStore
 
@@ -214,7 +214,7 @@ def _ingest(papers: PaperStore, path: Path, purpose: Purpose) -> tuple[DropRepor
 
 def _watched(
     reading: DropReading, path: Path, progress: Progress | None
-) -> Iterator[PaperRecord | Rejection]:
+) -> Iterator[PaperRecord | Revision | Rejection]:
     for number, item in enumerate(reading):
         if progress and number % BATCH == 0:
             progress(path, reading.position, reading.size)
@@ -226,11 +226,11 @@ def _watched(
 def _take(
     papers: PaperStore,
     drop: DropId,
-    items: Iterable[PaperRecord | Rejection],
+    items: Iterable[PaperRecord | Revision | Rejection],
     seen: Seen,
     tally: _Tally,
 ) -> None:
-    batch: list[PaperRecord] = []
+    batch: list[PaperRecord | Revision] = []
     for item in items:
         if isinstance(item, Rejection):
             tally.rejected.append(item)
@@ -246,7 +246,7 @@ def _take(
 
 
 def _take_batch(
-    papers: PaperStore, drop: DropId, batch: Sequence[PaperRecord], seen: Seen, tally: _Tally
+    papers: PaperStore, drop: DropId, batch: Sequence[PaperRecord | Revision], seen: Seen, tally: _Tally
 ) -> None:
     if batch:
         effects, ids = papers.add(drop, batch, seen)
@@ -255,9 +255,15 @@ def _take_batch(
         tally.papers.update(dict.fromkeys(ids))
 
 
-def _suspicion(papers: PaperStore, form: str, items: Sequence[PaperRecord | Rejection]) -> str | None:
+def _suspicion(
+    papers: PaperStore, form: str, items: Sequence[PaperRecord | Revision | Rejection]
+) -> str | None:
     """Why a daily drop should wait for the operator; None: nothing is odd about it."""
-    records = [item for item in items if isinstance(item, PaperRecord)]
+    records = [
+        item.record if isinstance(item, Revision) else item
+        for item in items
+        if not isinstance(item, Rejection)
+    ]
     if not records:
         return None
     if form in PAGES and median(len(r.title) for r in records) > median(len(r.abstract) for r in records):

@@ -41,13 +41,21 @@ class PaperRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """A record of a paper that its source announced earlier and has revised now: nothing new, even where no drop
+    had it so far."""
+
+    record: PaperRecord
+
+
+@dataclass(frozen=True, slots=True)
 class Paper:
     """One scholarly work in the catalogue, merged from all its records by catalogue.py's fixed rule."""
 
     id: PaperId
     record: PaperRecord
     first_seen: datetime | None  # None: known only from a subscriber's library, never shown to others
-    mailable: bool = True  # False: from a backfill, for ranking and search only
+    mailable: bool = True  # False: from a backfill or a revision, for ranking and search only
     sightings: int = 1  # drops that had it
 
 

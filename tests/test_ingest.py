@@ -132,6 +132,41 @@ def test_a_backfill_is_never_mailed_but_is_in_the_catalogue(tmp_path: Path) -> N
     assert len(all_papers(papers)) == 2
 
 
+def announced(kind: str, number: int = 1) -> str:
+    return f"""<?xml version='1.0'?><rss xmlns:arxiv="http://arxiv.org/schemas/atom" version="2.0"><channel>
+<item><title>Owls at Noon Do Not Read</title><guid>oai:arXiv.org:2611.0000{number}v2</guid>
+<description>arXiv:2611.0000{number}v2 Announce Type: {kind}\nAbstract: They do not.</description>
+<arxiv:announce_type>{kind}</arxiv:announce_type></item></channel></rss>"""
+
+
+def test_what_arxiv_replaced_is_no_paper_of_the_day(tmp_path: Path) -> None:
+    for kind, mailable in (("new", 1), ("cross", 1), ("replace", 0), ("replace-cross", 0)):
+        papers = store()
+        assert counts(ingest_file(papers, written(tmp_path, announced(kind)), now=NOW)) == (1, 0, 0, 0)
+        assert (len(papers.candidates(NOW, NOW)), papers.count()) == (mailable, 1), kind
+
+
+def test_a_replacement_updates_the_paper_that_was_announced(tmp_path: Path) -> None:
+    papers = store()
+    old = announced("new").replace("v2", "v1").replace("They do not.", "They do.")
+    ingest_file(papers, written(tmp_path, old), now=NOW)
+    later = NOW + timedelta(days=1)
+    assert counts(ingest_file(papers, written(tmp_path, announced("replace")), now=later)) == (0, 0, 1, 0)
+    (paper,) = papers.candidates(NOW, NOW)
+    assert (paper.record.abstract, paper.record.arxiv_version) == ("They do not.", 2)
+
+
+def test_a_replacement_stays_unmailed_when_another_drop_is_taken_back(tmp_path: Path) -> None:
+    db = database()
+    papers, drops = PaperStore(db), DropStore(db)
+    ingest_file(papers, written(tmp_path, announced("replace"), "first"), now=NOW)
+    ingest_file(papers, written(tmp_path, announced("replace").replace("Noon", "noon"), "second"), now=NOW)
+    second = drops.find("second")
+    assert second is not None
+    drops.withdraw(second.id)
+    assert (papers.candidates(NOW, NOW), papers.count()) == ([], 1)
+
+
 def test_a_library_teaches_papers_that_nobody_else_sees(tmp_path: Path) -> None:
     papers = store()
     ingest_file(papers, written(tmp_path, line("Known Owls of the Woods"), "a"), now=NOW)

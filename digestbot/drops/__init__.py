@@ -15,7 +15,7 @@ from pathlib import Path
 from digestbot.drops import bibtex, feeds, huggingface, jsonlines, pages, ris, table
 from digestbot.drops.source import Source, decode_head
 from digestbot.errors import DropError
-from digestbot.model import PaperRecord, Rejection
+from digestbot.model import PaperRecord, Rejection, Revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Format:
 
     name: str
     recognises: Callable[[str], bool]
-    read: Callable[[Source, date], Iterator[PaperRecord | Rejection]]
+    read: Callable[[Source, date], Iterator[PaperRecord | Revision | Rejection]]
 
 
 FORMATS = (  # in the order of asking: the surest signs first
@@ -70,12 +70,12 @@ class DropReading:
         """Bytes of the file read so far."""
         return self._source.position
 
-    def __iter__(self) -> Iterator[PaperRecord | Rejection]:
+    def __iter__(self) -> Iterator[PaperRecord | Revision | Rejection]:
         found = False
         with self._source:
             try:
                 for item in self._form.read(self._source, self._received):
-                    found = found or isinstance(item, PaperRecord)
+                    found = found or not isinstance(item, Rejection)
                     yield item
             except DropError as error:
                 if not found:

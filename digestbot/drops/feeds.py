@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
+from typing import TypeVar
 from xml.parsers import expat
 
 import feedparser
@@ -20,7 +21,7 @@ from digestbot.drops.identifiers import find_arxiv_id, read_doi
 from digestbot.drops.source import Source, decode
 from digestbot.drops.text import from_html
 from digestbot.errors import DropError
-from digestbot.model import PaperRecord, Rejection
+from digestbot.model import PaperRecord, Rejection, Revision
 
 ARXIV_ATOM = "arxiv-atom"
 ARXIV_RSS = "arxiv-rss"
@@ -37,6 +38,7 @@ _ANNOUNCED = re.compile(
 )
 
 Entry = Mapping[str, object]
+_Item = TypeVar("_Item", PaperRecord, PaperRecord | Revision)
 
 
 # ---- recognition ------------------------------------------------------------------------------------------------
@@ -68,7 +70,7 @@ def read_arxiv_atom(source: Source, _received: date) -> Iterator[PaperRecord | R
     return _read(source, _arxiv_atom_record)
 
 
-def read_arxiv_rss(source: Source, _received: date) -> Iterator[PaperRecord | Rejection]:
+def read_arxiv_rss(source: Source, _received: date) -> Iterator[PaperRecord | Revision | Rejection]:
     return _read(source, _arxiv_rss_record)
 
 
@@ -76,7 +78,7 @@ def read_feed(source: Source, _received: date) -> Iterator[PaperRecord | Rejecti
     return _read(source, _feed_record)
 
 
-def _read(source: Source, convert: Callable[[Entry], PaperRecord]) -> Iterator[PaperRecord | Rejection]:
+def _read(source: Source, convert: Callable[[Entry], _Item]) -> Iterator[_Item | Rejection]:
     data = source.whole().lstrip(b"\r\n\t ")  # blanks before the declaration are common, and no XML
     broken = _check(data)
     feed = feedparser.parse(io.BytesIO(data), sanitize_html=False, resolve_relative_uris=False)
@@ -151,21 +153,23 @@ def _arxiv_atom_record(entry: Entry) -> PaperRecord:
     )
 
 
-def _arxiv_rss_record(entry: Entry) -> PaperRecord:
+def _arxiv_rss_record(entry: Entry) -> PaperRecord | Revision:
     """The announcement's date is the paper's where it is new; of a replacement the paper's is not told."""
     description = _text(entry, "summary")
     announced = _ANNOUNCED.match(description)
     kind = (_text(entry, "arxiv_announce_type") or (announced["type"] if announced else "")).lower()
-    return make_record(
+    replaced = kind.startswith("replace")
+    record = make_record(
         _text(entry, "title"),
         abstract=description[announced.end() :] if announced else description,
         authors=[name for names in _names(entry) for name in re.split(r",\s+(?![^()]*\))", names)],
-        published=None if kind.startswith("replace") else _day(entry, "published_parsed"),
+        published=None if replaced else _day(entry, "published_parsed"),
         categories=_terms(entry),
         url=_text(entry, "link"),
         arxiv_id=_text(entry, "id").split("?")[0] or _text(entry, "link"),
         doi=_text(entry, "arxiv_doi"),
     )
+    return Revision(record) if replaced else record
 
 
 def _feed_record(entry: Entry) -> PaperRecord:

@@ -120,11 +120,12 @@ class DropStore:
         """Makes a paper what the remaining drops say of it."""
         paper = known.paper.id
         versions = [version for version in known.versions if version_key(version) in remaining.versions]
+        mailable = int(remaining.mailable and known.paper.mailable)  # what was never mailed will not be now
         record = replace(merge(versions), upvotes=remaining.upvotes, comments=remaining.comments)
         columns = ", ".join(f"{name} = ?" for name in (*FIELDS, "first_seen", "mailable", "sightings"))
         self._db.execute(
             f"UPDATE papers SET {columns} WHERE id = ?",
-            (*record_values(record), remaining.first_seen, int(remaining.mailable), remaining.drops, paper),
+            (*record_values(record), remaining.first_seen, mailable, remaining.drops, paper),
         )
         self._rewrite("aliases", "alias", paper, _aliases(versions))
         packed = [(version_key(version), pack_version(version, bare(record))) for version in versions]

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypeVar, cast
 
 from digestbot.catalogue import Change, Effect, Entry, Known, Seen, Work, bare, decide
-from digestbot.model import DropId, DropReport, Paper, PaperId, PaperRecord
+from digestbot.model import DropId, DropReport, Paper, PaperId, PaperRecord, Revision
 from digestbot.storage.database import (
     BLOCK,
     Database,
@@ -92,11 +92,11 @@ class PaperStore:
     # ---- changing the catalogue ---------------------------------------------------------------------------------
 
     def add(
-        self, drop: DropId, records: Sequence[PaperRecord], seen: Seen
+        self, drop: DropId, items: Sequence[PaperRecord | Revision], seen: Seen
     ) -> tuple[list[Effect], list[PaperId]]:
         """Takes entries of a drop into the catalogue; for each its effect and its paper."""
         with self._db.transaction():
-            entries = [Entry.of(record) for record in records]
+            entries = [Entry.of(item) for item in items]
             known = self.find_known({alias for entry in entries for alias in entry.aliases})
             change = decide(known, entries, seen)
             ids = self._apply(change)
