@@ -11,9 +11,10 @@ import binascii
 import enum
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 from digestbot.model import EntryId, EntryKind, Opinion, PaperId, SubscriberId
 
@@ -21,6 +22,7 @@ MAC_BYTES = 12  # 96 bits
 EXPIRES_AFTER = timedelta(days=7)  # of confirmation and change of address
 _EPOCH = date(1970, 1, 1).toordinal()
 _OPINIONS = (Opinion.MORE, Opinion.LESS, Opinion.SAVE)
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _KINDS = tuple(EntryKind)
 
 
@@ -64,7 +66,7 @@ class Links:
         if not keys:
             raise ValueError("at least one key is needed")
         self.base_url = base_url.rstrip("/")
-        self._keys = tuple(keys)
+        self._macs = tuple(map(_mac_of, keys))
 
     # ---- URLs -----------------------------------------------------------------------------------------------
 
@@ -101,8 +103,21 @@ class Links:
         return self._url("feed", Purpose.FEED, subscriber_id) + ".xml"
 
     def feedback(self, subscriber_id: SubscriberId, slot: date, paper_id: PaperId, opinion: Opinion) -> str:
-        numbers = (subscriber_id, _day(slot), paper_id, _OPINIONS.index(opinion))
-        return self._url("feedback", Purpose.FEEDBACK, *numbers)
+        tokens = self.feedback_tokens(subscriber_id, slot, paper_id)
+        return self.feedback_start() + tokens[_OPINIONS.index(opinion)].decode()
+
+    def feedback_start(self) -> str:
+        """The beginning of all feedback URLs, before the token."""
+        return f"{self.base_url}/feedback/"
+
+    def feedback_tokens(
+        self, subscriber_id: SubscriberId, slot: date, paper_id: PaperId
+    ) -> tuple[bytes, bytes, bytes]:
+        """The tokens of feedback() for more, less and save. A mail has thirty, so they share their work."""
+        numbers = _varint(subscriber_id) + _varint(_day(slot)) + _varint(paper_id)
+        start, mac = bytes([Purpose.FEEDBACK]) + numbers, self._macs[0]
+        more, less, save = start + b"\0", start + b"\1", start + b"\2"
+        return _base64(more + mac(more)), _base64(less + mac(less)), _base64(save + mac(save))
 
     # ---- tags in addresses --------------------------------------------------------------------------------------
 
@@ -184,19 +199,18 @@ class Links:
     # ---- inside -------------------------------------------------------------------------------------------------
 
     def _left_side(self, text: str) -> str:
-        return _base32(hmac.digest(self._keys[0], b"message-id " + text.encode(), "sha256")[:15])
+        return _base32(self._macs[0](b"message-id " + text.encode(), 15))
 
     def _url(self, path: str, purpose: Purpose, *numbers: int) -> str:
-        token = base64.urlsafe_b64encode(self._token(purpose, numbers)).rstrip(b"=").decode()
-        return f"{self.base_url}/{path}/{token}"
+        return f"{self.base_url}/{path}/{_base64(self._token(purpose, numbers)).decode()}"
 
     def _token(self, purpose: Purpose, numbers: Sequence[int]) -> bytes:
         payload = bytes([purpose]) + b"".join(map(_varint, numbers))
-        return payload + _mac(self._keys[0], payload)
+        return payload + self._macs[0](payload)
 
     def _read(self, token: bytes, purpose: Purpose, count: int) -> tuple[int, ...] | None:
         payload, mac = token[:-MAC_BYTES], token[-MAC_BYTES:]
-        genuine = [hmac.compare_digest(_mac(key, payload), mac) for key in self._keys]  # equal work for all
+        genuine = [hmac.compare_digest(made(payload), mac) for made in self._macs]  # equal work for all
         if not any(genuine) or not payload or payload[0] != purpose:
             return None
         numbers = _varints(payload[1:])
@@ -214,8 +228,20 @@ def derive_key(secret: str) -> bytes:
     return hashlib.sha256(b"digestbot links " + secret.encode()).digest()
 
 
-def _mac(key: bytes, payload: bytes) -> bytes:
-    return hmac.digest(key, payload, "sha256")[:MAC_BYTES]
+def _mac_of(key: bytes) -> Callable[..., bytes]:
+    """HMAC-SHA256 (RFC 2104) with a key of at most 64 bytes, truncated. The hash of the padded key is made once, which
+    halves the time of `hmac.digest`."""
+    padded = key.ljust(64, b"\0")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
+    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
+
+    def mac(message: bytes, size: int = MAC_BYTES) -> bytes:
+        first, second = inner.copy(), outer.copy()
+        first.update(message)
+        second.update(first.digest())
+        return second.digest()[:size]
+
+    return mac
 
 
 def _day(slot: date) -> int:
@@ -229,6 +255,7 @@ def _date(day: int) -> date | None:
         return None
 
 
+@lru_cache(100_000)
 def _varint(number: int) -> bytes:
     out = bytearray()
     while number > 0x7F:
@@ -249,6 +276,10 @@ def _varints(data: bytes) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def _base64(data: bytes) -> bytes:
+    return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE).rstrip(b"=")
+
+
 def _base32(data: bytes) -> str:
     return base64.b32encode(data).rstrip(b"=").decode().lower()
 
@@ -259,7 +290,7 @@ def _unbase64(token: str) -> bytes:
         data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return b""
-    return data if base64.urlsafe_b64encode(data).rstrip(b"=").decode() == token else b""
+    return data if _base64(data).decode() == token else b""
 
 
 def _unbase32(tag: str) -> bytes:

@@ -34,6 +34,11 @@ def encode(text: str) -> bytes:
     return b"".join(lines)
 
 
+def soft_line(word: bytes) -> bytes:
+    """The piece of a word of at most 73 letters, digits, `-` and `_`."""
+    return word + _SOFT_BREAK
+
+
 def decode(data: bytes) -> str:
     """The text of joined pieces, newlines as `\\n`."""
     return binascii.a2b_qp(data).decode().replace("\r\n", "\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -19,8 +19,8 @@ from digestbot.cards import MAIL_BYTES, Card, content, fit
 from digestbot.excerpts import sentences
 from digestbot.forms import Form, Holes, inline_fragments, inline_page
 from digestbot.links import Links
-from digestbot.model import CardLength, Digest, DigestPaper, Opinion, Paper, PaperId, Reason, Subscriber
-from digestbot.quoted import decode, encode
+from digestbot.model import CardLength, Digest, DigestPaper, Paper, PaperId, Reason, Subscriber
+from digestbot.quoted import decode, encode, soft_line
 from digestbot.stylesheet import resolve
 from digestbot.templating import Templates
 
@@ -32,13 +32,15 @@ SYSTEM_VALUES = (
 CARDS_KEPT = 4000  # about 15 KB each
 _URL_BYTES = 64  # what a token and its path add to the base URL, at most
 
-_CARD_HOLES = ("why", "dots", "percent", "more_url", "less_url", "save_url")
+_CARD_HOLES = ("why", "dots", "percent", "number")
+_FEEDBACK_HOLES = ("more", "less", "save")  # each the token of a URL
 _PAGE_HOLES = (
     *("subject", "preheader", "day", "summary", "papers", "email"),
     *("web_url", "bibtex_url", "preferences_url", "pause_url", "unsubscribe_url"),
 )
 _MORE_HOLES = ("count", "web_url")
 _MARKS_BYTES = 40  # the dots and the per cent
+_TOKEN_BYTES = 40
 _PAGE_BYTES = {
     "subject": SUBJECT_LETTERS * 6,  # the heaviest letters: `"` as `&quot;`
     "preheader": wording.PREHEADER_BYTES,
@@ -48,7 +50,6 @@ _PAGE_BYTES = {
     "email": 254 * 6,
     "count": 10,
 }
-_OPINIONS = (("more_url", Opinion.MORE), ("less_url", Opinion.LESS), ("save_url", Opinion.SAVE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,9 @@ class Renderer:
     def _make_card(self, paper: Paper) -> Card:
         self.cards_made += 1
         contents = [content(paper, length, self._links) for length in CardLength]
-        holes = self._holes.words((*_CARD_HOLES, "number"))
+        start = self._links.feedback_start()
+        urls = {f"{name}_url": start + self._holes.word(name) for name in _FEEDBACK_HOLES}
+        holes = self._holes.words(_CARD_HOLES) | urls
         pages = [self._templates.render("email/card.html", {"paper": shown, **holes}) for shown in contents]
         forms = [self._holes.split(page) for page in inline_fragments(pages, self._sheet)]
         texts = [self._templates.render("email/card.txt", {"paper": shown, **holes}) for shown in contents]
@@ -216,7 +219,7 @@ class Renderer:
     def _card_bound(self) -> int:
         """Bytes that the holes of a card and the heading above it take at most."""
         heading = self._section.html.size + wording.TOPIC_BYTES
-        return heading + wording.REASON_BYTES + 3 * self._url_bound() + _MARKS_BYTES
+        return heading + wording.REASON_BYTES + 3 * _TOKEN_BYTES + _MARKS_BYTES
 
     def _page_bound(self) -> int:
         parts = (self._page.html, self._more.html)
@@ -267,21 +270,14 @@ class Renderer:
             for chosen in members:
                 number += 1
                 card = cards[chosen.paper_id]
-                values = self._feedback_urls(digest, chosen)
                 why_text, why_html, marks = _why(chosen.reasons, chosen.score)
-                values |= marks
+                tokens = self._links.feedback_tokens(digest.subscriber_id, digest.slot, chosen.paper_id)
+                values = dict(zip(_FEEDBACK_HOLES, map(soft_line, tokens), strict=True)) | marks
                 values["number"], values["why"] = _number(number), why_text
                 text.append(card.text[chosen.length].fill(values))
                 values["why"] = why_html
                 body.append(card.html[chosen.length].fill(values))
         return text, body
-
-    def _feedback_urls(self, digest: Digest, chosen: DigestPaper) -> dict[str, bytes]:
-        feedback: Callable[..., str] = self._links.feedback
-        return {
-            name: encode(feedback(digest.subscriber_id, digest.slot, chosen.paper_id, opinion))
-            for name, opinion in _OPINIONS
-        }
 
 
 @lru_cache(1000)

@@ -1,3 +1,5 @@
+import base64
+import hmac
 from datetime import UTC, date, datetime
 
 import pytest
@@ -71,3 +73,8 @@ def test_keys_rotate() -> None:
     assert LINKS.read_unsubscribe(token(old.unsubscribe(SubscriberId(7)))) == 7
     assert LINKS.read_unsubscribe(token(foreign.unsubscribe(SubscriberId(7)))) is None
     assert old.read_unsubscribe(token(LINKS.unsubscribe(SubscriberId(7)))) is None
+
+
+def test_a_token_ends_in_a_truncated_hmac_sha256() -> None:
+    data = base64.urlsafe_b64decode(token(LINKS.preferences(SubscriberId(7))) + "==")
+    assert data[-12:] == hmac.digest(KEY, data[:-12], "sha256")[:12]

@@ -74,20 +74,23 @@ def paper_lines(count: int, start: int = 0) -> Iterator[str]:
     for number in range(start, start + count):
         about = chance.sample(subjects, 8)
         sentences = [
-            " ".join(chance.choices(common, k=9) + [word] + chance.choices(common, k=10)).capitalize() + "."
-            for word in about * 1
+            " ".join([*chance.choices(common, k=9), word, *chance.choices(common, k=10)]).capitalize() + "."
+            for word in about
         ]
-        yield json.dumps(
-            {
-                "title": " ".join([*chance.choices(common, k=4), *about[:3]]).capitalize(),
-                "abstract": " ".join(sentences),
-                "authors": [" ".join(chance.choices(common, k=2)).title() for _ in range(4)],
-                "published": "2026-11-19",
-                "url": f"https://arxiv.org/abs/2611.{number:05}",
-                "arxiv_id": f"2611.{number:05}",
-                "upvotes": chance.randint(0, 9),
-            }
-        ) + "\n"
+        yield (
+            json.dumps(
+                {
+                    "title": " ".join([*chance.choices(common, k=4), *about[:3]]).capitalize(),
+                    "abstract": " ".join(sentences),
+                    "authors": [" ".join(chance.choices(common, k=2)).title() for _ in range(4)],
+                    "published": "2026-11-19",
+                    "url": f"https://arxiv.org/abs/2611.{number:05}",
+                    "arxiv_id": f"2611.{number:05}",
+                    "upvotes": chance.randint(0, 9),
+                }
+            )
+            + "\n"
+        )
 
 
 def _words(count: int, seed: int = 1) -> list[str]:
