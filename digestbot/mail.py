@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from digestbot.errors import UsageError
 from digestbot.links import Links
-from digestbot.model import Digest, EntryId, EntryKind, Subscriber, SubscriberId
+from digestbot.model import Digest, EntryId, EntryKind, SubscriberId
 from digestbot.render import RenderedMail
 from digestbot.wording import clean
 
@@ -82,19 +82,20 @@ class Letterhead:
 
 
 def digest_mail(
-    digest: Digest, subscriber: Subscriber, rendered: RenderedMail, *, message_id: str, letterhead: Letterhead
+    digest: Digest, recipient: Mailbox, rendered: RenderedMail, *, message_id: str, letterhead: Letterhead
 ) -> Mail:
     """The digest's message. `message_id`: with angle brackets, as the ledger holds it."""
-    tag = letterhead.links.bounce_tag(EntryKind.DIGEST, subscriber_id=subscriber.id, slot=digest.slot)
+    who = digest.subscriber_id
+    tag = letterhead.links.bounce_tag(EntryKind.DIGEST, subscriber_id=who, slot=digest.slot)
     headers = [
-        *_opening(letterhead, Mailbox(clean(subscriber.name or ""), subscriber.email), rendered.subject),
+        *_opening(letterhead, recipient, rendered.subject),
         *_identity(digest.composed_at, message_id),
-        *_list_headers(letterhead, subscriber.id),
+        *_list_headers(letterhead, who),
         b"Auto-Submitted: auto-generated\r\n",
         _feedback_id(letterhead, EntryKind.DIGEST),
     ]
     return Mail(
-        letterhead.tagged(tag), checked_address(subscriber.email), _assemble(headers, rendered, message_id)
+        letterhead.tagged(tag), checked_address(recipient.address), _assemble(headers, rendered, message_id)
     )
 
 
@@ -130,7 +131,8 @@ def system_mail(
 
 
 def _opening(letterhead: Letterhead, recipient: Mailbox, subject: str) -> list[bytes]:
-    headers = [_mailbox("From", letterhead.sender), _mailbox("To", recipient)]
+    to = Mailbox(clean(recipient.name), recipient.address)
+    headers = [_mailbox("From", letterhead.sender), _mailbox("To", to)]
     if letterhead.reply_to is not None:
         headers.append(_mailbox("Reply-To", letterhead.reply_to))
     return [*headers, _text("Subject", clean(subject))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from email.utils import parseaddr
@@ -9,11 +10,13 @@ from email.utils import parseaddr
 from digestbot.dkim import DkimSigner
 from digestbot.links import Links
 from digestbot.mail import Letterhead, Mail, Mailbox, digest_mail, parse_mailbox, system_mail
-from digestbot.model import WEEKDAYS, EntryKind, OutboxEntry, SlotOutcome, Subscriber
+from digestbot.model import WEEKDAYS, EntryKind, OutboxEntry, Paper, PaperId, SlotOutcome, Subscriber
 from digestbot.render import Renderer
 from digestbot.schedule import next_due
 from digestbot.settings import Settings
 from digestbot.storage import Storage
+
+PAPERS_KEPT = 5000
 
 
 def make_signer(settings: Settings) -> DkimSigner | None:
@@ -31,6 +34,7 @@ class MailRoom:
         self._links = links
         self._renderer = renderer
         self._signer = make_signer(settings)
+        self._papers: dict[PaperId, Paper] = {}
         self._letterhead = Letterhead(
             sender=parse_mailbox(settings.from_),
             bounces=settings.bounce_address or parseaddr(settings.from_)[1],
@@ -38,23 +42,36 @@ class MailRoom:
             reply_to=parse_mailbox(settings.reply_to) if settings.reply_to else None,
         )
 
+    def prepare(self, entries: Iterable[OutboxEntry]) -> None:
+        """Fetches at once what these entries name, so that making their mails asks the database nothing."""
+        named = {p.paper_id for entry in entries if entry.digest for p in entry.digest.papers}
+        papers = self._papers if len(self._papers) < PAPERS_KEPT else {}
+        self._papers = papers | self._storage.papers.papers(named - papers.keys())
+
     def make(self, entry: OutboxEntry) -> Mail | None:
         """The mail of an entry; None where nothing is left to send: the subscriber, a paper or the quiet is gone."""
-        subscriber = self._find_subscriber(entry)
-        if subscriber is None and entry.kind is not EntryKind.OPERATOR:
-            return None
-        if entry.kind is EntryKind.QUIET and not (subscriber and self._is_still_quiet(entry, subscriber)):
+        if not entry.recipient:
             return None
         if entry.digest is None:
-            return self._system_mail(entry, subscriber)
-        assert subscriber is not None
-        papers = self._storage.papers.papers([chosen.paper_id for chosen in entry.digest.papers])
-        if len(papers) < len(entry.digest.papers):
+            subscriber = self._find_subscriber(entry)
+            is_gone = subscriber is None and entry.kind is not EntryKind.OPERATOR
+            is_over = entry.kind is EntryKind.QUIET and not (
+                subscriber and self._is_still_quiet(entry, subscriber)
+            )
+            return None if is_gone or is_over else self._system_mail(entry, subscriber)
+        papers, named = self._papers, {chosen.paper_id for chosen in entry.digest.papers}
+        if not named <= papers.keys():
+            papers = self._storage.papers.papers(named)
+        if not named <= papers.keys():
             return None
-        rendered = self._renderer.digest(entry.digest, subscriber, papers)
+        rendered = self._renderer.digest(entry.digest, entry.recipient, papers)
         return self._signed(
             digest_mail(
-                entry.digest, subscriber, rendered, message_id=entry.message_id, letterhead=self._letterhead
+                entry.digest,
+                Mailbox(entry.recipient_name, entry.recipient),
+                rendered,
+                message_id=entry.message_id,
+                letterhead=self._letterhead,
             )
         )
 

@@ -263,7 +263,7 @@ class OutboxEntry:
     id: EntryId
     kind: EntryKind
     state: EntryState
-    recipient: str  # address at the moment of claiming
+    recipient: str  # address at the moment of claiming; '': the subscriber is gone
     subscriber_id: SubscriberId | None  # None: to the operator
     message_id: str  # with angle brackets; never changes
     composed_at: datetime  # the mail's Date; never changes
@@ -273,6 +273,7 @@ class OutboxEntry:
     attempts: int = 0
     next_attempt_at: datetime | None = None
     last_reply: str | None = None  # what the server said last, one line
+    recipient_name: str = ""  # '': not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from digestbot.bounce_rules import suppression_reason
 from digestbot.delivery_rules import (
@@ -43,7 +44,17 @@ RENEW_S = 20.0  # of a lease of 60 s
 STOP_GRACE_S = 15.0  # how long a stopping pass waits for replies that are under way
 BREAKER_FACT = "policy_breaker"
 
-MakeMail = Callable[[OutboxEntry], Mail | None]
+
+class Mails(Protocol):
+    """Where the mails come from; used by several threads."""
+
+    def prepare(self, entries: Sequence[OutboxEntry]) -> None:
+        """These entries were claimed, and will be made next."""
+
+    def make(self, entry: OutboxEntry) -> Mail | None:
+        """None: nothing is left to send, and the entry is cancelled."""
+
+
 Progress = Callable[[int, int], None]
 
 
@@ -99,7 +110,7 @@ def _take_over(store: OutboxStore, *, resend: bool) -> int:
 
 def deliver(
     storage: Storage,
-    make_mail: MakeMail,
+    mails: Mails,
     relay: SmtpSettings,
     policy: DeliveryPolicy,
     *,
@@ -109,12 +120,11 @@ def deliver(
 ) -> DeliveryReport:
     """One pass over the outbox, after `clear_up`: tries each due entry once.
 
-    `make_mail` is called from several threads, and answers None where nothing is left to send: the entry is cancelled.
     `progress(done, due)` is called after each entry. When `stop` is set the pass ends at a safe point. A broken
     database or template raises; a relay that refuses is in the report. Opens no connection if nothing is due.
     """
     with owner_name() as owner:
-        return _Pass(storage, make_mail, relay, policy, now, owner).run(stop or threading.Event(), progress)
+        return _Pass(storage, mails, relay, policy, now, owner).run(stop or threading.Event(), progress)
 
 
 class _Pass:
@@ -123,14 +133,14 @@ class _Pass:
     def __init__(
         self,
         storage: Storage,
-        make_mail: MakeMail,
+        mails: Mails,
         relay: SmtpSettings,
         policy: DeliveryPolicy,
         now: Callable[[], datetime],
         owner: str,
     ) -> None:
         self.storage, self.store = storage, storage.outbox
-        self.make_mail, self.relay, self.policy = make_mail, relay, policy
+        self.mails, self.relay, self.policy = mails, relay, policy
         self.now, self.owner = now, owner
         self.started_at = now()
         self.counts: Counter[EntryState] = Counter()
@@ -244,9 +254,9 @@ class _Pass:
 
     def _claim(self) -> None:
         in_turns = self.policy.daily_limit is not None
-        self._claimed.extend(
-            self.store.claim(self.started_at, self.owner, CLAIM, real_now=_real_now(), in_turns=in_turns)
-        )
+        found = self.store.claim(self.started_at, self.owner, CLAIM, real_now=_real_now(), in_turns=in_turns)
+        self.mails.prepare(found)
+        self._claimed.extend(found)
 
     def _keep_room(self, entry: OutboxEntry, now: datetime) -> bool:
         """Takes a place under the daily limit; those whom it cost a digest before have theirs kept free."""
@@ -284,7 +294,7 @@ class _Pass:
         if until is not None:
             self._record(entry, Outcome(EntryState.DEFERRED, "postponed with its domain", until))
             return False
-        mail = self.make_mail(entry)
+        mail = self.mails.make(entry)
         if mail is None:
             self._record(entry, Outcome(EntryState.CANCELLED, "nothing is left to send"))
             return False

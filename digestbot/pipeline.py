@@ -163,7 +163,7 @@ def deliver_due(
     relay = SmtpSettings.from_url(settings.smtp_url)
     room = MailRoom(settings, desk.storage, desk.links, desk.renderer)
     policy = delivery_policy(settings)
-    return deliver(desk.storage, room.make, relay, policy, now=now, stop=stop, progress=progress)
+    return deliver(desk.storage, room, relay, policy, now=now, stop=stop, progress=progress)
 
 
 def delivery_policy(settings: Settings) -> DeliveryPolicy:

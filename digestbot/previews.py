@@ -88,6 +88,7 @@ def entry_of(desk: Desk, shown: Preview) -> OutboxEntry:
         digest=shown.result,
         payload={},
         due_at=queued.due_at,
+        recipient_name=shown.subscriber.name or "",
     )
 
 
@@ -100,7 +101,7 @@ def mail_of(desk: Desk, shown: Preview) -> Mail:
 
 def rendered(desk: Desk, shown: Preview) -> RenderedMail:
     assert isinstance(shown.result, Digest)
-    return desk.renderer.digest(shown.result, shown.subscriber, papers_of(desk, shown.result))
+    return desk.renderer.digest(shown.result, shown.subscriber.email, papers_of(desk, shown.result))
 
 
 def papers_of(desk: Desk, digest: Digest) -> dict[PaperId, Paper]:

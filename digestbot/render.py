@@ -19,7 +19,7 @@ from digestbot.cards import MAIL_BYTES, Card, content, fit
 from digestbot.excerpts import sentences
 from digestbot.forms import Form, Holes, inline_fragments, inline_page
 from digestbot.links import Links
-from digestbot.model import CardLength, Digest, DigestPaper, Paper, PaperId, Reason, Subscriber
+from digestbot.model import CardLength, Digest, DigestPaper, Paper, PaperId, Reason
 from digestbot.quoted import decode, encode, soft_line
 from digestbot.stylesheet import resolve
 from digestbot.templating import Templates
@@ -126,19 +126,19 @@ class Renderer:
 
     # ---- mails ------------------------------------------------------------------------------------------------
 
-    def digest(self, digest: Digest, subscriber: Subscriber, papers: Mapping[PaperId, Paper]) -> RenderedMail:
-        """The digest as a mail. `papers` holds at least those that the digest names."""
+    def digest(self, digest: Digest, email: str, papers: Mapping[PaperId, Paper]) -> RenderedMail:
+        """The digest as a mail to this address. `papers` holds at least those that the digest names."""
         cards = {chosen.paper_id: self.card(papers[chosen.paper_id]) for chosen in digest.papers}
         sections = wording.sections(digest.papers)
         subject = self.subject(digest, cards)
-        page = self._page_values(digest, subscriber)
+        page = self._page_values(digest)
         text, body = self._fill_cards(digest, sections, cards)
         if digest.more:
             values = {"count": encode(str(digest.more)), "web_url": page["web_url"]}
             text.append(self._more.text.fill(values))
             body.append(self._more.html.fill(values))
         about = _about(tuple((name, len(members)) for name, members in sections.items()))
-        shown = {"subject": subject, "preheader": _preheader(digest, cards), "email": subscriber.email}
+        shown = {"subject": subject, "preheader": _preheader(digest, cards), "email": email}
         page["summary"], page["papers"] = about[0], b"".join(text)
         page |= {name: encode(value) for name, value in shown.items()}
         finished = self._page.text.fill(page)
@@ -241,8 +241,8 @@ class Renderer:
         values["title"] = wording.clip_letters(title, count=room)
         return wording.clean(self._templates.render("email/digest/subject.txt", values))
 
-    def _page_values(self, digest: Digest, subscriber: Subscriber) -> dict[str, bytes]:
-        links, who = self._links, subscriber.id
+    def _page_values(self, digest: Digest) -> dict[str, bytes]:
+        links, who = self._links, digest.subscriber_id
         preferences = links.preferences(who)
         return {
             "day": _day(digest.slot),

@@ -45,6 +45,8 @@ def withdraw(desk: Desk, name: str, now: datetime) -> WithdrawalReport:
         if not taken.gone:
             return WithdrawalReport(0, len(taken.kept), 0, 0, ())
         storage.models.forget_all()  # statistics of a catalogue that is no more
+        for entry_id, *_ in list(storage.recall.digests_with(taken.gone, (EntryState.SENDING,), since)):
+            storage.recall.cancel_claimed(entry_id, now)
         waiting = list(storage.recall.digests_with(taken.gone, WAITING, since))
         emptied = sum(_compose_anew(desk, waiting[i : i + BLOCK], now) for i in range(0, len(waiting), BLOCK))
         recipients = _recipients(desk, taken.gone, since)

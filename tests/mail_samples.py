@@ -85,14 +85,15 @@ def render(
     papers: Sequence[Paper], digest: Digest | None = None, subscriber: Subscriber = ADA
 ) -> RenderedMail:
     by_id = {paper.id: paper for paper in papers}
-    return shared_renderer().digest(digest or make_digest(papers), subscriber, by_id)
+    return shared_renderer().digest(digest or make_digest(papers), subscriber.email, by_id)
 
 
 def as_mail(papers: Sequence[Paper], digest: Digest | None = None, subscriber: Subscriber = ADA) -> Mail:
     digest = digest or make_digest(papers)
     message_id = f"<{LINKS.digest_message_id(subscriber.id, digest.slot)}@example.org>"
     rendered = render(papers, digest, subscriber)
-    return digest_mail(digest, subscriber, rendered, message_id=message_id, letterhead=LETTERHEAD)
+    to = Mailbox(subscriber.name or "", subscriber.email)
+    return digest_mail(digest, to, rendered, message_id=message_id, letterhead=LETTERHEAD)
 
 
 def sample_papers() -> list[Paper]:

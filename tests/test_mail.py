@@ -35,6 +35,7 @@ from tests.mail_samples import (
     sample_papers,
 )
 
+TO_ADA = Mailbox("Ada", ADA.email)
 BODIES = RenderedMail("A subject", encode("text\n"), encode("<p>page</p>\n"))
 
 
@@ -46,7 +47,7 @@ def with_subject(subject: str, name: str | None = "Ada") -> Mail:
     digest = make_digest([make_paper()])
     return digest_mail(
         digest,
-        replace(ADA, name=name),
+        Mailbox(name or "", ADA.email),
         replace(BODIES, subject=subject),
         message_id="<a@example.org>",
         letterhead=LETTERHEAD,
@@ -158,7 +159,7 @@ def test_list_headers_fold_at_spaces_only_however_long_the_base_url(length: int)
     links = Links("https://" + ("a" * 60 + ".") * (length // 60) + "b" * (length % 60) + ".org", [b"k" * 32])
     digest = make_digest([make_paper()])
     letterhead = replace(LETTERHEAD, links=links)
-    mail = digest_mail(digest, ADA, BODIES, message_id="<a@example.org>", letterhead=letterhead)
+    mail = digest_mail(digest, TO_ADA, BODIES, message_id="<a@example.org>", letterhead=letterhead)
     value = header(mail, "List-Unsubscribe")
     assert f"<{links.unsubscribe(ADA.id)}>" in value
     assert "=?" not in value
@@ -169,7 +170,7 @@ def test_reply_to_is_there_where_it_is_set() -> None:
     assert b"\r\nReply-To:" not in as_mail([make_paper()]).data
     letterhead = Letterhead(LETTERHEAD.sender, "b@example.org", LINKS, Mailbox("Help", "help@example.org"))
     mail = digest_mail(
-        make_digest([make_paper()]), ADA, BODIES, message_id="<a@example.org>", letterhead=letterhead
+        make_digest([make_paper()]), TO_ADA, BODIES, message_id="<a@example.org>", letterhead=letterhead
     )
     assert header(mail, "Reply-To") == "Help <help@example.org>"
     assert mail.sender.startswith("b+")

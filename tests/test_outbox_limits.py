@@ -22,6 +22,7 @@ from tests.deliveries import (
     NOW,
     QUICK,
     TestMail,
+    TestMails,
     make_mail,
     queue_digests,
     run_pass,
@@ -115,7 +116,7 @@ def test_the_last_place_goes_to_the_oldest_due(storage: Storage) -> None:
     with SmtpServer() as server:
         relay = SmtpSettings.from_url(server.url())
         policy = replace(QUICK, daily_limit=3, connections=6)
-        assert deliver(storage, slowly, relay, policy, now=lambda: NOW).put_off == 3
+        assert deliver(storage, TestMails(slowly), relay, policy, now=lambda: NOW).put_off == 3
     assert server.recipients == ["p0@one.example", "p1@one.example", "p2@one.example"]
 
 

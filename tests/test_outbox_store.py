@@ -20,6 +20,7 @@ from digestbot.model import (
     DigestPaper,
     EntryKind,
     EntryState,
+    OutboxEntry,
     Outcome,
     PaperId,
     Reason,
@@ -39,8 +40,8 @@ from tests.deliveries import (
     NOW,
     QUICK,
     SLOT,
+    TestMails,
     add_subscribers,
-    make_mail,
     queue_digests,
     run_pass,
     some_digest,
@@ -177,7 +178,7 @@ def test_what_has_nothing_left_to_send_is_cancelled(storage: Storage) -> None:
     queue_digests(storage, ["ada@one.example"])
     with SmtpServer() as server:
         relay = SmtpSettings.from_url(server.url())
-        report = deliver(storage, lambda entry: None, relay, QUICK, now=lambda: NOW)
+        report = deliver(storage, TestMails(lambda entry: None), relay, QUICK, now=lambda: NOW)
     assert report.counts == {EntryState.CANCELLED: 1}
     assert server.messages == []
 
@@ -347,7 +348,9 @@ def test_stop_ends_a_pass_between_two_mails(storage: Storage) -> None:
 
     with SmtpServer(script) as server:
         relay = SmtpSettings.from_url(server.url())
-        report = deliver(storage, make_mail, relay, replace(QUICK, connections=1), now=lambda: NOW, stop=stop)
+        report = deliver(
+            storage, TestMails(), relay, replace(QUICK, connections=1), now=lambda: NOW, stop=stop
+        )
     assert report.counts == {EntryState.SENT: 1}
     assert states(storage) == {"sent": 1, "queued": 49}
     assert storage.outbox.owners() == []
@@ -358,11 +361,11 @@ def test_a_broken_template_ends_the_pass_and_keeps_the_queue(storage: Storage) -
 
     queue_digests(storage, [f"p{n}@one.example" for n in range(5)])
 
-    def broken(entry: object) -> None:
+    def broken(entry: OutboxEntry) -> None:
         raise TemplateError("body.html, line 3: no such thing")
 
     with SmtpServer() as server, pytest.raises(TemplateError, match="line 3"):
-        deliver(storage, broken, SmtpSettings.from_url(server.url()), QUICK, now=lambda: NOW)
+        deliver(storage, TestMails(broken), SmtpSettings.from_url(server.url()), QUICK, now=lambda: NOW)
     assert states(storage) == {"queued": 5}
 
 

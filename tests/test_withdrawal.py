@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,21 @@ def test_papers_leave_unless_another_drop_has_them(two_drops: Household) -> None
     titles = {paper["title"] for paper in two_drops.do("papers", "--json").json_lines}
     assert titles == {"Alpha waves and reasoning", "Beta waves and reasoning"}
     assert previewed(two_drops, "waits@example.org", DAY_1) == titles
+
+
+def test_nobody_whose_mail_was_not_begun_gets_them(two_drops: Household) -> None:
+    """Both digests are claimed when the drop is taken back, while the first is on its way."""
+    two_drops.set("SMTP_CONNECTIONS", "1")
+    command = [sys.executable, "-m", "digestbot", "--now", DAY_1, "drops", "withdraw", "bad.jsonl"]
+
+    def script(stage: str, argument: str) -> None:
+        if stage == "text" and not two_drops.server.messages:
+            subprocess.run(command, check=True, capture_output=True)
+
+    two_drops.server.script = script
+    report = two_drops.do("run", "--once", "--json", now=DAY_1).json
+    assert (report["delivery"]["sent"], report["delivery"]["cancelled"]) == (1, 1)
+    assert len(two_drops.server.messages) == 1
 
 
 def test_waiting_digests_are_composed_anew_and_those_sent_are_named(two_drops: Household) -> None:

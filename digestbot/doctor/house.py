@@ -150,7 +150,7 @@ def check_templates(settings: Settings, now: datetime) -> Iterator[Finding]:
             if kind is not EntryKind.DIGEST:
                 renderer.system(kind, {})
         paper, reader, digest = _samples(now)
-        renderer.digest(digest, reader, {paper.id: paper})
+        renderer.digest(digest, reader.email, {paper.id: paper})
     except TemplateError as error:
         yield fail("templates", str(error), "mend the file, or take it out of DIGESTBOT_TEMPLATES")
     else:

@@ -11,7 +11,7 @@ from digestbot.storage.database import Database, Row, as_int, as_text, from_epoc
 from digestbot.storage.packing import unpack_digest
 
 SELECT_ENTRY = """SELECT o.id, o.kind, o.state, s.email, o.subscriber_id, o.slot, o.message_id, o.composed_at, o.papers,
-    o.payload, o.due_at, o.attempts, o.next_attempt_at, o.reply
+    o.payload, o.due_at, o.attempts, o.next_attempt_at, o.reply, s.name
     FROM outbox o LEFT JOIN subscribers s ON s.id = o.subscriber_id"""
 
 # An unowned entry in one of these states is tried again once its next attempt is due.
@@ -34,6 +34,7 @@ def read_entry(row: Row) -> OutboxEntry:
         attempts,
         again,
         reply,
+        name,
     ) = row
     subscriber_id = None if subscriber is None else SubscriberId(as_int(subscriber))
     values: dict[str, str] = {} if payload is None else json.loads(as_text(payload))
@@ -54,6 +55,7 @@ def read_entry(row: Row) -> OutboxEntry:
         attempts=as_int(attempts),
         next_attempt_at=None if again is None else from_epoch(again),
         last_reply=None if reply is None else as_text(reply),
+        recipient_name=str(name or ""),
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import date
+from datetime import date, datetime
 
 from digestbot.model import Digest, EntryId, EntryState, PaperId, SlotOutcome, SlotRecord, SubscriberId
 from digestbot.storage.database import BLOCK, Database, placeholders, to_epoch
 from digestbot.storage.packing import pack_papers, packed_paper_ids
 
 WAITING = (EntryState.QUEUED, EntryState.DEFERRED)
-GONE_OUT = (EntryState.SENT, EntryState.IN_DOUBT, EntryState.HELD, EntryState.SENDING)
+GONE_OUT = (EntryState.SENT, EntryState.IN_DOUBT, EntryState.HELD)
 
 
 class RecallStore:
@@ -39,6 +39,14 @@ class RecallStore:
         self._db.execute(
             "UPDATE outbox SET papers = ?, composed_at = ? WHERE id = ? AND state IN ('queued', 'deferred')",
             (pack_papers(digest), to_epoch(digest.composed_at), entry_id),
+        )
+
+    def cancel_claimed(self, entry_id: EntryId, now: datetime) -> None:
+        """Takes a digest from the pass that claimed it and has not begun to send it; too late for any other."""
+        self._db.execute(
+            "UPDATE outbox SET state = 'cancelled', owner = NULL, lease_until = NULL, finished_at = ?,"
+            " reply = 'its papers were withdrawn' WHERE id = ? AND state = 'sending'",
+            (to_epoch(now), entry_id),
         )
 
     def empty(self, entry_id: EntryId, record: SlotRecord) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from digestbot.mail import digest_mail
+from digestbot.mail import Mailbox, digest_mail
 from digestbot.model import Digest, Subscriber, SubscriberId
 from tests.mail_samples import ADA, AT, LETTERHEAD, LINKS, SLOT, make_choice, make_paper, make_renderer
 
@@ -29,9 +29,10 @@ def main() -> None:
     def make() -> int:
         size = 0
         for digest, subscriber in pairs:
-            rendered = renderer.digest(digest, subscriber, by_id)
+            rendered = renderer.digest(digest, subscriber.email, by_id)
             message_id = f"<{LINKS.digest_message_id(subscriber.id, SLOT)}@example.org>"
-            mail = digest_mail(digest, subscriber, rendered, message_id=message_id, letterhead=LETTERHEAD)
+            to = Mailbox("", subscriber.email)
+            mail = digest_mail(digest, to, rendered, message_id=message_id, letterhead=LETTERHEAD)
             size += len(mail.data)
         return size
 
