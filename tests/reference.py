@@ -8,10 +8,12 @@ from pathlib import Path
 import click
 
 from digestbot.cli import COMMANDS, cli
+from digestbot.model import EntryState, Status
+from digestbot.web.health import METRICS
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
 HEAD = """\
-# Commands
+# Commands and metrics
 
 Made from the code: `python -m tests.reference` writes this page. `digestbot [--now INSTANT] [--debug] COMMAND`; every
 command has `--help`, those that report have `--json`. Exit status: 0 done, 1 done in part, 2 wrong use or settings and
@@ -19,8 +21,24 @@ nothing changed. The settings are in the [README](../README.md#settings).
 """
 
 
+METRICS_HEAD = """
+## Metrics
+
+`GET /metrics` of `digestbot serve`, in Prometheus' text format; all are gauges, counted from the database at that moment.
+
+| metric | labels | |
+|---|---|---|
+"""
+LABELS = {
+    "digestbot_subscribers": f"`status`: {', '.join(Status)}",
+    "digestbot_outbox_entries": f"`state`: {', '.join(EntryState)}",
+}
+
+
 def reference() -> str:
-    return HEAD + "".join(f"\n{section}" for name in COMMANDS for section in _sections(name))
+    sections = "".join(f"\n{section}" for name in COMMANDS for section in _sections(name))
+    metrics = [f"| `{name}` | {LABELS.get(name, '')} | {text} |\n" for name, text in METRICS.items()]
+    return HEAD + sections + METRICS_HEAD + "".join(metrics)
 
 
 def commands() -> dict[str, click.Command]:

@@ -13,7 +13,6 @@ from pathlib import Path
 import click
 import pytest
 
-from digestbot.cli import cli
 from digestbot.settings import _PARSERS, Settings
 from tests.reference import TARGET, commands, reference
 from tests.smtp_servers import SmtpServer
@@ -153,29 +152,3 @@ def test_shell_blocks_run(page: str, tmp_path: Path) -> None:
     if page == "docs/tutorial.md":
         assert "Barn owls see in the dark" in done.stdout
         assert "all mails render" in done.stdout
-
-
-# ---- deploy -------------------------------------------------------------------------------------------------------
-
-UNITS = sorted((ROOT / "deploy").glob("*.service"))
-
-
-@pytest.mark.parametrize("unit", UNITS, ids=names)
-def test_units_are_hardened(unit: Path) -> None:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("needs systemd-analyze")
-    command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", str(unit)]
-    rated = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert rated.returncode == 0, rated.stdout[-300:] + rated.stderr  # 20 is an exposure of 2.0
-
-
-@pytest.mark.parametrize(
-    "unit", [*UNITS, ROOT / "deploy" / "Dockerfile", ROOT / "deploy" / "compose.yml"], ids=names
-)
-def test_what_is_deployed_can_be_called(unit: Path) -> None:
-    called = re.findall(
-        r"(?:bin/digestbot |ENTRYPOINT \[\"digestbot\"\]\nCMD \[\"|command: \[\"|CMD \[\"digestbot\", \")([a-z]+)",
-        unit.read_text(encoding="utf-8"),
-    )
-    assert called
-    assert set(called) <= set(cli.list_commands(click.Context(cli)))

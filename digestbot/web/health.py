@@ -11,7 +11,7 @@ from digestbot.storage import check_schema
 from digestbot.web.site import Site
 from digestbot.web.visit import Visit, text_reply
 
-_METRICS = {
+METRICS = {
     "digestbot_papers": "Papers in the catalogue.",
     "digestbot_subscribers": "Subscribers by status.",
     "digestbot_outbox_entries": "Mails by state.",
@@ -60,7 +60,7 @@ def metrics(site: Site, visit: Visit) -> Response:
         }
     lines = []
     for name, found in values.items():
-        lines += [f"# HELP {name} {_METRICS[name]}", f"# TYPE {name} gauge"]
+        lines += [f"# HELP {name} {METRICS[name]}", f"# TYPE {name} gauge"]
         lines += [f"{name}{labels} {value:.16g}" for labels, value in found.items()]
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 

@@ -1,0 +1,77 @@
+"""What lies in deploy/: units, image and compose file, looked at by the tools that know them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from digestbot.cli import cli
+from tests.programs import program
+
+DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
+UNITS = sorted(DEPLOY.glob("*.service"))
+DOCKERFILE, COMPOSE = DEPLOY / "Dockerfile", DEPLOY / "compose.yml"
+
+
+def names(path: Path) -> str:
+    return path.name
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=names)
+def test_units_are_hardened(unit: Path) -> None:
+    command = [
+        program("systemd-analyze"),
+        "security",
+        "--offline=true",
+        "--threshold=20",
+        "--no-pager",
+        str(unit),
+    ]
+    rated = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert rated.returncode == 0, rated.stdout[-300:] + rated.stderr  # 20 is an exposure of 2.0
+
+
+@pytest.mark.parametrize("unit", [*UNITS, DOCKERFILE, COMPOSE], ids=names)
+def test_what_is_deployed_can_be_called(unit: Path) -> None:
+    called = re.findall(
+        r"(?:bin/digestbot |ENTRYPOINT \[\"digestbot\"\]\nCMD \[\"|command: \[\"|CMD \[\"digestbot\", \")([a-z]+)",
+        unit.read_text(encoding="utf-8"),
+    )
+    assert called
+    assert set(called) <= set(cli.list_commands(click.Context(cli)))
+
+
+def test_the_dockerfile_passes_its_linter() -> None:
+    beside = Path(sys.executable).parent / "hadolint"  # from the package index, as `make lint` has it
+    hadolint = str(beside) if beside.exists() else program("hadolint")
+    done = subprocess.run([hadolint, str(DOCKERFILE)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_image_holds_what_it_copies_and_runs_as_nobody_special() -> None:
+    text = DOCKERFILE.read_text(encoding="utf-8")
+    for source in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
+        for name in source.split():
+            assert (DEPLOY.parent / name).exists(), name
+    [user] = re.findall(r"^USER (\S+)$", text, re.MULTILINE)
+    assert user.split(":")[0].isdigit()
+    assert int(user.split(":")[0]) >= 1000
+    assert "HEALTHCHECK" in text
+
+
+def test_services_of_the_compose_file_may_do_little() -> None:
+    services = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+    assert {"run", "serve"} <= set(services)
+    for service in (found for found in services.values() if found["image"] == "digestbot"):
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+        assert (DEPLOY / f"{service['env_file']}.example").is_file()
+    assert services["serve"]["healthcheck"]["test"][0] == "CMD"
