@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test check lint format torture bench bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-web docs picture node dist clean
+.PHONY: demo test check lint format torture bench bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-schedule bench-web docs picture node dist clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/digestbot demo --dir demo
@@ -26,7 +26,7 @@ format: $(VENV)/dev.stamp
 torture: $(VENV)/test.stamp
 	$(BIN)/python -m pytest --torture -m torture -q
 
-bench: bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-web
+bench: bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-schedule bench-web
 
 bench-%: $(VENV)/bench.stamp
 	$(BIN)/python -m tests.benchmarks.bench_$*

@@ -38,6 +38,12 @@ SUBSCRIBER_COLUMNS = (
     "id, email, name, status, timezone, send_at, days, paused_until, max_papers, min_score, trending_share,"
     " topics, confirmed_at, next_due_at, quiet_week"
 )
+# The index holds only those who wait for a slot, so both say so in its words.
+DUE = (
+    f"SELECT {SUBSCRIBER_COLUMNS} FROM subscribers WHERE status = 'confirmed' AND next_due_at IS NOT NULL"
+    " AND next_due_at <= ? ORDER BY next_due_at, id LIMIT ?"
+)
+NEXT_DUE = "SELECT min(next_due_at) FROM subscribers WHERE status = 'confirmed' AND next_due_at IS NOT NULL"
 
 
 def email_key(email: str) -> str:
@@ -82,15 +88,10 @@ class SubscriberStore:
 
     def due(self, now: datetime, limit: int = BLOCK) -> list[Subscriber]:
         """Confirmed subscribers whose next slot is due at `now`, the longest due first; reads only these rows."""
-        rows = self._db.rows(
-            f"SELECT {SUBSCRIBER_COLUMNS} FROM subscribers WHERE status = 'confirmed' AND next_due_at <= ?"
-            " ORDER BY next_due_at, id LIMIT ?",
-            (to_epoch(now), limit),
-        )
-        return [read_subscriber(row) for row in rows]
+        return [read_subscriber(row) for row in self._db.rows(DUE, (to_epoch(now), limit))]
 
     def next_due_at(self) -> datetime | None:
-        row = self._db.row("SELECT min(next_due_at) FROM subscribers WHERE status = 'confirmed'")
+        row = self._db.row(NEXT_DUE)
         return from_epoch(row[0]) if row and row[0] is not None else None
 
     def count_by_status(self) -> dict[Status, int]:
