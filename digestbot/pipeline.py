@@ -38,6 +38,7 @@ from digestbot.smtp import SmtpSettings
 from digestbot.storage.outbox import Notice, QueuedDigest
 from digestbot.subscriptions import ended_slot, settle_due
 from digestbot.timestamps import timestamp
+from digestbot.zone_rules import follow_zone_rules
 
 BLOCK = 1000  # subscribers at a time
 
@@ -125,6 +126,7 @@ def run_once(
     """One pass: ingest what waits, compose what is due, try each due mail once. A rehearsal delivers nothing."""
     bars = bars or Bars()
     report = RunReport(now)
+    follow_zone_rules(desk.storage, now)
     report.drops = ingest_drops(desk, now, rehearsal=rehearsal, progress=bars.ingest)
     cleared = clear_outbox(desk, now)
     report.digests = compose_due(desk, now, stop=stop)

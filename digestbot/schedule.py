@@ -296,6 +296,13 @@ def _zone(name: str) -> ZoneInfo:
         raise UsageError(message) from None
 
 
+def forget_zone_rules() -> None:
+    """The zone files are read anew from now on, and nothing that was worked out from them is kept."""
+    for cache in (_next, _waiting, _week, _zone, _zone_names):
+        cache.cache_clear()
+    ZoneInfo.clear_cache()
+
+
 # ---- at the door ------------------------------------------------------------------------------------------------
 
 

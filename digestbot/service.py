@@ -19,6 +19,7 @@ from digestbot.pipeline import RunReport, clear_outbox, compose_due, deliver_due
 from digestbot.scheduler import Job, Scheduler
 from digestbot.settings import Settings
 from digestbot.smtp import SmtpSettings
+from digestbot.zone_rules import follow_zone_rules
 
 INGEST_EVERY_S = 60
 TICK_EVERY_S = 30
@@ -87,7 +88,8 @@ def tick(desk: Desk, stop: threading.Event) -> RunReport:
 
 
 def keep_house(desk: Desk, now: datetime) -> None:
-    """Fits the ranking's statistics where the catalogue has grown, listens for the sources, forgets what is over."""
+    """What needs no minute: new zone rules, the ranking's statistics, silent sources, what is to be forgotten."""
+    follow_zone_rules(desk.storage, now)
     current_model(desk, now)
     listen_for_sources(desk, now)
     desk.storage.limits.forget_handovers(now)

@@ -75,6 +75,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "scheduler",
             "doctor",
             "planning",
+            "zone_rules",
             "forecast",
             "batch",
             "fetching",

@@ -1,0 +1,72 @@
+"""New rules of time zones: what stands in the database as an instant is worked out anew where governments changed clocks."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import zoneinfo
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from importlib import resources
+from pathlib import Path
+
+from digestbot import schedule
+from digestbot.model import Status, Subscriber, SubscriberId
+from digestbot.storage import Storage
+
+BLOCK = 1000
+FACT = "zone rules"
+
+log = logging.getLogger(__name__)
+
+
+def follow_zone_rules(storage: Storage, now: datetime) -> int:
+    """Works all next due instants out anew if the zone files are not those of the last time; returns how many changed.
+
+    Slots that are recorded stay recorded, and an instant that was overtaken is due at once. Idempotent.
+    """
+    schedule.forget_zone_rules()
+    found = fingerprint()
+    if storage.operation.find_fact(FACT) == found:
+        return 0
+    changed = 0
+    everybody = storage.subscribers.everybody(Status.CONFIRMED)
+    while block := list(itertools.islice(everybody, BLOCK)):
+        changed += _replan(storage, block, now)
+    storage.operation.set_fact(FACT, found)
+    if changed:
+        log.info("new rules of time zones: %d next digests are due at another time", changed)
+    return changed
+
+
+def fingerprint() -> str:
+    """A hash of all zone files, the system's and those of the tzdata package."""
+    digest = hashlib.sha256()
+    for name in sorted(zoneinfo.available_timezones()):
+        digest.update(name.encode() + b"\0" + _zone_file(name))
+    return digest.hexdigest()[:32]
+
+
+def _zone_file(name: str) -> bytes:
+    """As zoneinfo finds it: in the folders of its path, else in the package."""
+    for folder in zoneinfo.TZPATH:
+        path = Path(folder, name)
+        if path.is_file():
+            return path.read_bytes()
+    return resources.files("tzdata.zoneinfo").joinpath(name).read_bytes()
+
+
+def _replan(storage: Storage, subscribers: Sequence[Subscriber], now: datetime) -> int:
+    ids = [s.id for s in subscribers]
+    moved: dict[SubscriberId, tuple[datetime | None, datetime | None]] = {}
+    with storage.transaction():
+        since = min([now, *(s.next_due_at for s in subscribers if s.next_due_at)]).date()
+        recorded = storage.slots.recorded(ids, since - timedelta(days=3))
+        for s in subscribers:
+            plan, taken = s.schedule, recorded.get(s.id, set())
+            at = schedule.reschedule(plan, plan, s.next_due_at, now, recorded=taken).next_due_at
+            if at != s.next_due_at:
+                moved[s.id] = (s.next_due_at, at)
+        storage.subscribers.advance(moved)
+    return len(moved)
