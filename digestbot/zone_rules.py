@@ -1,4 +1,4 @@
-"""New rules of time zones: what stands in the database as an instant is worked out anew where governments changed clocks."""
+"""New rules of time zones: where governments changed clocks, the instants in the database are worked out anew."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def main() -> None:
 
 def measure(storage: Storage) -> None:
     plan = storage.db.rows("EXPLAIN QUERY PLAN " + DUE, (AT, 1000))
-    print(f"  the query: {_ms(lambda: storage.db.rows(DUE, (AT, 1000))):.1f} ({plan[0][3]})")
+    print(f"  the query: {_ms(lambda: storage.db.rows(DUE, (AT, 1000))):.1f} ({plan[0][3]!s})")
     print(f"  with the thousand subscribers read: {_ms(lambda: storage.subscribers.due(NOW)):.1f}")
     due = storage.subscribers.due(NOW)
     limit = timedelta(hours=12)
