@@ -13,6 +13,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 MODULES = HERE.parent / "node_modules"
+PICTURES = HERE.parent / "artifacts" / "pages"
 
 
 class Browser:

@@ -41,7 +41,7 @@ def test_home_shows_the_last_day_with_papers(site: World) -> None:
     assert titles(page)[0] == "Seven birds on one wire share a song"
     assert "Ferns &amp; moss under &lt;railway&gt; arches" in page
     assert "Ada Moss and Ben Fern" in page
-    assert "40 votes" in page
+    assert '40<span class="unseen"> votes' in page
     assert 'rel="prev" href="/day/2026-11-18"' in page
     assert 'rel="next"' not in page
 

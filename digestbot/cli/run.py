@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -72,12 +73,19 @@ def _schedule(app: App, stop: threading.Event, *, web: bool) -> None:
         return
     from digestbot.web.server import serve_in_thread
 
-    pages = serve_in_thread(app.settings, "127.0.0.1", 8025)
+    pages = serve_in_thread(app.settings, "127.0.0.1", _own_port(app.settings.base_url))
     log.info("the pages are at %s; readers reach them at %s", pages.url, app.settings.base_url)
     try:
         serve_forever(app.settings, stop=stop)
     finally:
         pages.stop()
+
+
+def _own_port(base_url: str) -> int:
+    """The port of a base URL that names this machine itself; else the one that a proxy is pointed to."""
+    parts = urlsplit(base_url)
+    is_own = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
+    return (parts.port or 80) if is_own else 8025
 
 
 def _stop_on_signals() -> threading.Event:

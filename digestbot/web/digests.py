@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -23,7 +23,7 @@ from digestbot.model import (
     Vote,
 )
 from digestbot.web.feeds import digests_feed
-from digestbot.web.shown import Shown, sections, show
+from digestbot.web.shown import sections, show
 from digestbot.web.site import Site, not_found
 from digestbot.web.visit import Form, Visit, text_reply
 from digestbot.wording import long_date, summary
@@ -148,7 +148,7 @@ def _digest_page(
         for p in named
         if p.paper_id in papers
     }
-    by_section = sections(digest.papers, _plain(cards))
+    by_section = sections(digest.papers, cards)
     unshown = [cards[p.paper_id] for p in rest if p.paper_id in cards]
     return site.page(
         "digest.html",
@@ -165,10 +165,6 @@ def _digest_page(
             "unsubscribe": site.path(site.links.unsubscribe(subscriber.id)),
         },
     )
-
-
-def _plain(cards: Mapping[PaperId, Shown]) -> dict[int, Shown]:
-    return dict(cards.items())
 
 
 def _opinions(votes: Collection[Vote], token: FeedbackToken | None) -> dict[PaperId, set[Opinion]]:

@@ -45,6 +45,10 @@ class Period:
         return f"{self.first:%B %Y}"
 
     @property
+    def short(self) -> str:
+        return short_date(self.first) if self.kind == "day" else self.title
+
+    @property
     def path(self) -> str:
         if self.kind == "day":
             return f"/day/{self.first}"

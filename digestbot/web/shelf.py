@@ -28,10 +28,17 @@ _TERM_WORD = re.compile(r"[^\W_][\w+#-]*")
 
 @dataclass(frozen=True, slots=True)
 class Fortnight:
-    """What a profile would have brought in the last 14 days: papers, as many a day as wanted, and days with any."""
+    """What a profile would have brought in the last 14 days: as many papers a day as wanted, the last day first."""
 
-    papers: int
-    days: int
+    by_day: Sequence[tuple[date, Sequence[PaperId]]]
+
+    @property
+    def days(self) -> int:
+        return len(self.by_day)
+
+    @property
+    def papers(self) -> int:
+        return sum(len(papers) for _, papers in self.by_day)
 
 
 @dataclass(frozen=True)
@@ -115,13 +122,13 @@ def fortnight(
     [found] = ranking.rank(candidates.index, [profile], [set()], now=now, depth=len(candidates.papers))
     zone = ZoneInfo(subscriber.schedule.timezone)
     since = now - timedelta(days=FORTNIGHT_DAYS)
-    days: Counter[date] = Counter()
+    by_day: dict[date, list[PaperId]] = {}
     for scored in found.scored:
         seen = candidates.by_id[scored.paper_id].first_seen
         if scored.score > subscriber.preferences.min_score and seen is not None and seen > since:
-            days[seen.astimezone(zone).date()] += 1
+            by_day.setdefault(seen.astimezone(zone).date(), []).append(scored.paper_id)
     most = subscriber.preferences.max_papers
-    return Fortnight(sum(min(count, most) for count in days.values()), len(days))
+    return Fortnight([(day, by_day[day][:most]) for day in sorted(by_day, reverse=True)])
 
 
 def suggestible(papers: Iterable[Paper]) -> tuple[tuple[str, int], ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 
 from digestbot import wording
@@ -13,7 +13,8 @@ from digestbot.choosing import choose
 from digestbot.compose import Nothing
 from digestbot.desk import Desk
 from digestbot.links import Links
-from digestbot.model import CardLength, Cause, Digest, DigestPaper, Opinion, Paper, Subscriber
+from digestbot.mathtext import readable
+from digestbot.model import CardLength, Cause, Digest, DigestPaper, Opinion, Paper, PaperId, Subscriber
 from digestbot.previews import local_date, papers_of
 from digestbot.web.shelf import Fortnight, fortnight
 from digestbot.web.site import Site
@@ -46,6 +47,7 @@ class LivePreview:
     """What the next digest would be. `nothing`: why there would be none."""
 
     fortnight: Fortnight
+    history: Sequence[tuple[date, Sequence[Shown]]]  # the fortnight's papers, by day
     summary: str
     sections: Sequence[tuple[str, Sequence[Shown]]]
     more: int
@@ -72,11 +74,11 @@ def show(
 @lru_cache(5000)
 def _content(paper: Paper, links: Links) -> tuple[Content, tuple[Run, ...]]:
     made = content(paper, CardLength.FULL, links)
-    whole = wording.clean(paper.record.abstract)
+    whole = readable(wording.clean(paper.record.abstract))
     return made, tuple(find_links(whole)) if whole != made.excerpt else ()
 
 
-def sections(papers: Iterable[DigestPaper], among: dict[int, Shown]) -> list[tuple[str, list[Shown]]]:
+def sections(papers: Iterable[DigestPaper], among: Mapping[PaperId, Shown]) -> list[tuple[str, list[Shown]]]:
     """The cards under their headings; those of papers that are gone are left out."""
     return [
         (name, found)
@@ -92,17 +94,18 @@ def live_preview(site: Site, desk: Desk, subscriber: Subscriber, now: datetime) 
     slots = {subscriber.id: local_date(subscriber, now)}
     result = choose(desk, candidates, [subscriber], slots)[subscriber.id]
     count = fortnight(candidates, subscriber, votes, now)
+    history = [(day, [show(candidates.by_id[i], desk.links) for i in papers]) for day, papers in count.by_day]
     if isinstance(result, Nothing):
         cause = Cause.ALL_SENT if count.papers and result.cause is Cause.BELOW_MINIMUM else result.cause
-        return LivePreview(count, "", (), 0, _NOTHING.get(cause, "There is nothing to send."))
-    return _preview_of(desk, result, count)
+        return LivePreview(count, history, "", (), 0, _NOTHING.get(cause, "There is nothing to send."))
+    found = _sections_of(desk, result)
+    about = wording.summary([(name, len(shown)) for name, shown in found])
+    return LivePreview(count, history, about, found, result.more, "")
 
 
-def _preview_of(desk: Desk, digest: Digest, count: Fortnight) -> LivePreview:
+def _sections_of(desk: Desk, digest: Digest) -> list[tuple[str, list[Shown]]]:
     papers = papers_of(desk, digest)
-    cards: dict[int, Shown] = {
+    cards = {
         c.paper_id: show(papers[c.paper_id], desk.links, c) for c in digest.papers if c.paper_id in papers
     }
-    found = sections(digest.papers, cards)
-    about = wording.summary([(name, len(shown)) for name, shown in found])
-    return LivePreview(count, about, found, digest.more, "")
+    return sections(digest.papers, cards)

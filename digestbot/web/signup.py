@@ -16,6 +16,7 @@ from digestbot import accounts
 from digestbot.errors import DropError
 from digestbot.links import EXPIRES_AFTER
 from digestbot.model import Status, Subscriber, SubscriberId
+from digestbot.schedule import next_digest
 from digestbot.subscriber_form import NOBODY, FormError, overlay
 from digestbot.subscriptions import CONSENT, new_subscriber
 from digestbot.web import fields
@@ -90,7 +91,9 @@ def _confirm_consent(site: Site, visit: Visit, subscriber_id: SubscriberId) -> R
     with site.reading() as desk:
         shown = live_preview(site, desk, subscriber, visit.now)
     own = site.path(site.links.preferences(subscriber_id))
-    return site.page("confirmed.html", {"preview": shown, "preferences": own, "subscriber": subscriber})
+    due = next_digest(subscriber.schedule, subscriber.next_due_at)
+    values = {"preview": shown, "preferences": own, "first_slot": due.slot if due else None}
+    return site.page("confirmed.html", values)
 
 
 def _confirm_address(site: Site, visit: Visit, subscriber_id: SubscriberId, asked_at: datetime) -> Response:

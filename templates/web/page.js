@@ -11,6 +11,7 @@
   // ---- the preview follows each change -----------------------------------------------------------------------------
   const form = document.querySelector("form[data-preview]");
   const part = document.querySelector("[data-preview-part]");
+  const said = document.querySelector("[data-preview-said]"); // by a screen reader: the count, not all the papers
   if (form && part) {
     let asked = 0;
     const follow = later(300, async () => {
@@ -20,11 +21,30 @@
       body.set("action", "preview");
       try {
         const answer = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { "X-Part": "1" } });
-        if (answer.ok && mine === asked) part.innerHTML = await answer.text();
+        if (!answer.ok || mine !== asked) return;
+        part.innerHTML = await answer.text();
+        said.textContent = part.querySelector(".count, .trouble")?.textContent ?? "";
       } catch { /* the next change tries again */ }
     });
     form.addEventListener("input", follow);
   }
+
+  // ---- once the last topic is begun, there is another to fill in --------------------------------------------------------
+  const topics = document.querySelector("[data-topics]");
+  topics?.addEventListener("input", (event) => {
+    const last = topics.lastElementChild;
+    if (!last.contains(event.target) || !event.target.value) return;
+    const count = topics.children.length;
+    const next = last.cloneNode(true);
+    for (const name of ["id", "name", "for"]) {
+      for (const element of next.querySelectorAll(`[${name}]`)) {
+        element.setAttribute(name, element.getAttribute(name).replace(`topic-${count - 1}-`, `topic-${count}-`));
+      }
+    }
+    for (const field of next.querySelectorAll("input, textarea")) field.value = "";
+    next.querySelector("legend").textContent = "Another topic";
+    topics.append(next);
+  });
 
   // ---- terms of recent papers while typing ---------------------------------------------------------------------------
   const list = document.getElementById("terms");

@@ -26,7 +26,11 @@ const commands = {
     page.on("console", (m) => { if (m.type() === "error") trouble.push(m.text()); });
     page.on("pageerror", (e) => trouble.push(String(e)));
   },
-  async goto({ url }) { return (await page.goto(url, { waitUntil: "load" })).status(); },
+  async dress({ width, scheme }) {
+    await page.setViewportSize({ width, height: 900 });
+    await page.emulateMedia({ colorScheme: scheme });
+  },
+  async goto({ url }) { return (await page.goto(url, { waitUntil: "load" }))?.status(); /* none: only the fragment differs */ },
   async fill({ at, text }) { await page.fill(at, text); },
   async type({ at, text }) { await page.locator(at).pressSequentially(text); },
   async check({ at }) { await page.check(at); },
