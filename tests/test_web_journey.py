@@ -128,7 +128,7 @@ def running_house(folder: Path) -> Iterator[House]:
                 house.command("run", "--web"), cwd=folder, env=environment, stderr=said
             )
         try:
-            wait_until(lambda: "pages listen" in (folder / "said").read_text(), "the pages")
+            wait_until(lambda: "the pages are at" in (folder / "said").read_text(), "the pages")
             yield house
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
