@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import BinaryIO
 
 from digestbot.bounce_rules import suppression_reason
-from digestbot.bounces import MailClass, MailReading, read_mail
+from digestbot.bounces import MOST_BYTES, MailClass, MailReading, read_mail
 from digestbot.model import SubscriberId
 from digestbot.storage.bounces import BounceRecord
 from digestbot.subscriptions import Office
+from digestbot.wording import clean
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT_BYTES = 1_000_000
 _TAG = re.compile(r"(?:\+|=2b|=)([a-z2-7]{20,48})@", re.IGNORECASE)
 _RECEIVER = re.compile(r"^(?:to|cc|delivered-to|x-original-to|envelope-to):.*$", re.IGNORECASE | re.MULTILINE)
 _TOKEN = re.compile(r"/unsubscribe/([A-Za-z0-9_-]{16,40})")
@@ -43,7 +44,7 @@ def handle_mail(office: Office, data: bytes) -> Handled:
     Without a valid tag or token of ours nothing is done.
     """
     reading = read_mail(data)
-    text = data[:LOOKED_AT_BYTES].decode("latin-1")
+    text = data[:MOST_BYTES].decode("latin-1")
     origin = _find_origin(office, text)
     if reading.kind is MailClass.UNKNOWN and _is_to_leave(office, text):
         reading = replace(reading, kind=MailClass.UNSUBSCRIBE)
@@ -65,9 +66,18 @@ def mails_in(path: Path) -> Iterator[tuple[Path, bytes | OSError]]:
                 yield file, _read_file(file)
 
 
+def read_beginning(stream: BinaryIO) -> bytes:
+    """As much of a mail as is looked at; the rest is read, too, so that whoever writes it into a pipe is not cut off."""
+    beginning = stream.read(MOST_BYTES)
+    while stream.read(65_536):
+        pass
+    return beginning
+
+
 def _read_file(path: Path) -> bytes | OSError:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES)
     except OSError as error:  # a mail program may have moved it since
         return error
 
@@ -80,7 +90,7 @@ def _act(office: Office, reading: MailReading, origin: _Origin) -> bool:
     if evidence is None or subscriber is None:
         return False
     bounce = BounceRecord(
-        origin.subscriber_id, origin.slot, office.now, evidence, reading.status, reading.detail
+        origin.subscriber_id, origin.slot, office.now, evidence, reading.status, clean(reading.detail)
     )
     if not office.storage.bounces.add(bounce):
         return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digestbot.bounce_desk import handle_mail, mails_in
+from digestbot.bounce_desk import handle_mail, mails_in, read_beginning
 from digestbot.bounces import MailClass, read_mail
 from digestbot.links import Links, derive_key
 from digestbot.model import EntryKind, Status, Subscriber
@@ -125,9 +127,57 @@ def test_no_bytes_make_it_fall(noise: bytes, at: int, cut: int) -> None:
     assert read_mail(good[:at] + noise + good[at + cut :]).kind in MailClass
 
 
-def test_deep_nesting_does_not_make_it_fall() -> None:
-    deep = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(3000))
-    assert read_mail(deep).kind in MailClass
+def in_report(fields: bytes) -> bytes:
+    """A status report of these fields, signed by nobody."""
+    return (
+        b"From: MAILER-DAEMON@x\r\nContent-Type: multipart/report; boundary=b\r\n\r\n--b\r\n"
+        b"Content-Type: message/delivery-status\r\n\r\nReporting-MTA: x\r\n\r\n" + fields + b"\r\n--b--\r\n"
+    )
+
+
+DAEMON = b"From: MAILER-DAEMON@x\r\n"
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        DAEMON + b"Subject: Undelivered\r\n\r\n" + b"x" * 100_000_000,
+        DAEMON + b"Subject: Undelivered\r\n\r\n" + b"user unknown a@b.example\r\n" * 1_000_000,
+        DAEMON + b"\r\n" + b"\n" * 10_000_000,
+        DAEMON + b"Content-Type: text/html\r\n\r\n" + b"<" * 10_000_000,
+        DAEMON + b"Subject: " + b"=?a?q?x" * 1_000_000 + b"\r\n\r\n",
+        DAEMON + b"Subject: " + (b"=?a?q?x" * 100 + b"\r\n ") * 10_000 + b"\r\n\r\n",
+        DAEMON + b"X-Failed-Recipients: " + b'"<a@b.c,(' * 1_000_000 + b"\r\n\r\n",
+        b"Subject: unsubscribe\r\nFrom: " + b"a@" * 5_000_000 + b"\r\n\r\n",
+        b"Content-Type: multipart/mixed; " + b"a*0*=x;" * 1_000_000 + b"\r\n\r\n",
+        in_report(b"Final-Recipient: rfc822; " + b"a" * 10_000_000 + b"\r\nStatus: 5.1.1\r\n"),
+        in_report(b"Final-Recipient: rfc822; a@b.example\r\nStatus: 5.1.1\r\n\r\n" * 300_000),
+        b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(10_000)),
+        b"Content-Type: message/rfc822\n\n" * 10_000,
+        b"".join(b"X-%d: a\r\n" % n for n in range(1_000_000)) + b"\r\n",
+    ],
+    ids=range(14),
+)
+def test_a_mail_bomb_takes_seconds_at_most(bomb: bytes) -> None:
+    """Hours where work grows with the square of the size."""
+    began = time.process_time()
+    assert read_mail(bomb).kind in MailClass
+    assert time.process_time() - began < 30
+
+
+@pytest.mark.parametrize("charset", ["nonsense", "idna", "utf-7", "\xff", "base64", "x" * 10_000])
+def test_a_broken_charset_does_not_make_it_fall(charset: str) -> None:
+    data = (
+        f'{DAEMON.decode()}Subject: =?{charset}?b?////?=\r\nContent-Type: text/plain; charset="{charset}"\r\n'
+        "Content-Transfer-Encoding: base64\r\n\r\n////\xff=\r\n"
+    )
+    assert read_mail(data.encode("latin-1")).kind is MailClass.UNKNOWN
+
+
+def test_the_end_of_a_long_mail_is_read_and_not_kept() -> None:
+    stream = io.BytesIO(b"x" * 20_000_000)
+    assert len(read_beginning(stream)) < 1_000_000
+    assert stream.tell() == 20_000_000, "who writes into the pipe is not cut off"
 
 
 def test_agrees_with_a_person_who_read_them() -> None:
@@ -201,6 +251,12 @@ def test_a_forged_tag_changes_nothing(office: Office, ada: Subscriber) -> None:
     assert status_of(office, ada) is Status.CONFIRMED
     assert office.storage.bounces.of_subscriber(ada.id) == []
     assert handle_mail(office, report(to=good.upper())).acted, "case does not count, mail systems change it"
+
+
+def test_what_a_bounce_says_is_kept_without_control_characters(office: Office, ada: Subscriber) -> None:
+    assert handle_mail(office, report(to=verp(ada), said="550 no\x00such\x1b[31m user")).acted
+    [evidence] = office.storage.bounces.of_subscriber(ada.id)
+    assert evidence.detail == "5.1.1 smtp; 550 no such [31m user"
 
 
 def test_five_soft_bounces_of_different_slots_in_30_days_suppress(office: Office, ada: Subscriber) -> None:

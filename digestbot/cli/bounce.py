@@ -54,10 +54,10 @@ def bounce_command(app: App, files: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _mails(files: tuple[Path, ...]) -> Iterator[tuple[Path, bytes | OSError]]:
-    from digestbot.bounce_desk import mails_in
+    from digestbot.bounce_desk import mails_in, read_beginning
 
     for path in files or (STDIN,):
         if path == STDIN:
-            yield path, sys.stdin.buffer.read()
+            yield path, read_beginning(sys.stdin.buffer)
         else:
             yield from mails_in(path)
