@@ -16,7 +16,9 @@ import pytest
 from digestbot.errors import SettingsError, StorageError
 from digestbot.storage import Storage
 from digestbot.storage.database import Database, take_ids
+from digestbot.storage.migrations import migrate, schema_version
 from digestbot.storage.postgres import PostgresDatabase
+from digestbot.storage.sqlite import SqliteDatabase
 from tests import backends
 from tests.backends import open_storage
 from tests.household import Household, household
@@ -158,6 +160,26 @@ def test_search_means_the_same(backend: None, tmp_path: Path) -> None:
             page = world.get("/?q=" + query)
             assert page.status == 200
             assert len(set(re.findall(r"/paper/\d+", page.text))) == found, query
+
+
+def test_both_have_the_same_columns(postgres: str, tmp_path: Path) -> None:
+    lite, server = SqliteDatabase(tmp_path / "db"), PostgresDatabase(postgres)
+    migrate(lite)
+    tables = lite.rows(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'papers_words%' ORDER BY name"
+    )
+    assert tables
+    for (table,) in tables:
+        ours = lite.rows("SELECT name FROM pragma_table_info(?)", (table,))
+        theirs = server.rows(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = ? AND is_generated = 'NEVER'"
+            " ORDER BY ordinal_position",
+            (table,),
+        )
+        assert theirs == ours, table
+    assert schema_version(server) == schema_version(lite)
+    lite.close()
+    server.close()
 
 
 # ---- the server -----------------------------------------------------------------------------------------------------
