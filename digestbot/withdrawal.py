@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -13,6 +15,7 @@ from digestbot.model import Digest, EntryId, EntryState, PaperId, SlotOutcome, S
 from digestbot.storage.recall import GONE_OUT, WAITING
 
 BLOCK = 1000
+Entry = tuple[EntryId, SubscriberId, date]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +51,44 @@ def withdraw(desk: Desk, name: str, now: datetime) -> WithdrawalReport:
         for entry_id, *_ in list(storage.recall.digests_with(taken.gone, (EntryState.SENDING,), since)):
             storage.recall.cancel_claimed(entry_id, now)
         waiting = list(storage.recall.digests_with(taken.gone, WAITING, since))
-        emptied = sum(_compose_anew(desk, waiting[i : i + BLOCK], now) for i in range(0, len(waiting), BLOCK))
+        # Their former papers must not count as sent while they are chosen from again.
+        for entry_id, subscriber_id, slot in waiting:
+            storage.recall.recompose(entry_id, Digest(subscriber_id, slot, now, ()))
+        emptied = sum(_compose_anew(desk, block, now) for block in _blocks(waiting))
         recipients = _recipients(desk, taken.gone, since)
     return WithdrawalReport(
         len(taken.gone), len(taken.kept), len(waiting) - emptied, emptied, tuple(recipients)
     )
 
 
-def _compose_anew(desk: Desk, entries: list[tuple[EntryId, SubscriberId, date]], now: datetime) -> int:
-    """Gives waiting digests other papers; returns how many ended empty."""
-    # Their former papers must not count as sent while they are chosen from again.
-    for entry_id, subscriber_id, slot in entries:
-        desk.storage.recall.recompose(entry_id, Digest(subscriber_id, slot, now, ()))
+def _blocks(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Oldest slot first, nobody twice in a block: what one digest takes the next one must not."""
+    rounds: list[list[Entry]] = []
+    before: Counter[SubscriberId] = Counter()
+    for entry in sorted(entries, key=lambda entry: entry[2]):
+        number = before[entry[1]]
+        before[entry[1]] += 1
+        if number == len(rounds):
+            rounds.append([])
+        rounds[number].append(entry)
+    for one in rounds:
+        yield from (one[i : i + BLOCK] for i in range(0, len(one), BLOCK))
+
+
+def _compose_anew(desk: Desk, entries: list[Entry], now: datetime) -> int:
+    """Gives waiting digests, of as many subscribers, other papers; returns how many ended empty."""
     ids = [subscriber_id for _, subscriber_id, _ in entries]
     people = desk.storage.subscribers.get_many(ids)
     chosen = choose(
         desk,
         gather(desk, now),
-        [people[i] for i in dict.fromkeys(ids) if i in people],
+        [people[i] for i in ids if i in people],
         {subscriber_id: slot for _, subscriber_id, slot in entries},
     )
     emptied = 0
     for entry_id, subscriber_id, slot in entries:
         result = chosen.get(subscriber_id)
-        if isinstance(result, Digest) and result.slot == slot:
+        if isinstance(result, Digest):
             desk.storage.recall.recompose(entry_id, result)
             continue
         cause, best = (result.cause, result.best_score) if isinstance(result, Nothing) else (None, None)

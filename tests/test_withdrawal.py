@@ -79,6 +79,25 @@ def test_waiting_digests_are_composed_anew_and_those_sent_are_named(two_drops: H
     assert b"Alpha" in mail
 
 
+def test_two_waiting_digests_of_one_person_share_what_is_left(household: Household) -> None:
+    household.set("MAX_LATENESS_HOURS", "48")
+    household.subscribe("waits@example.org", "reasoning", now=BEFORE, max_papers="1")
+    drop("bad.jsonl", "Gamma rays", "Delta rays")
+    household.do("ingest", "bad.jsonl", now=BEFORE)
+    household.server.script = lambda stage, argument: "554 5.3.2 closed today" if stage == "connect" else None
+    for day in (DAY_1, DAY_2):
+        assert household.run("run", "--once", now=day).code == 1
+    drop("good.jsonl", "Alpha waves", "Beta waves")
+    household.do("ingest", "good.jsonl", now=DAY_2)
+    report = household.do("drops", "withdraw", "bad.jsonl", "--json", now=DAY_2).json
+    assert (report["recomposed"], report["emptied"]) == (2, 0)
+    household.server.script = lambda stage, argument: None
+    household.do("run", "--once", now=DAY_2)
+    mails = household.mails_to("waits@example.org")
+    assert sorted(b"Alpha" in mail for mail in mails) == [False, True]
+    assert sorted(b"Beta" in mail for mail in mails) == [False, True]
+
+
 def test_a_digest_with_nothing_left_ends_empty(household: Household) -> None:
     household.subscribe("waits@example.org", "reasoning", now=BEFORE)
     drop("bad.jsonl", "Gamma rays")
