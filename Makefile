@@ -23,7 +23,7 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-torture: $(VENV)/test.stamp
+torture: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest --torture -m torture -q
 
 bench: bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-schedule bench-web

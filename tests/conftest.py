@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Iterator
 
@@ -30,6 +31,17 @@ def backend(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def pytest_sessionfinish() -> None:
     backends.POSTGRES.stop()
+
+
+@pytest.fixture(autouse=True)
+def own_logs() -> Iterator[None]:
+    """A command that sets up logging, called within the process of the tests, does so for its test only."""
+    root, own = logging.root, logging.getLogger("digestbot")
+    handlers, level, own_level = root.handlers[:], root.level, own.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    own.setLevel(own_level)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,9 @@ __all__ = ["household"]
 
 
 @pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
-    """What is logged from now on; the process's own set-up comes back afterwards."""
-    root, own = logging.root, logging.getLogger("digestbot")
-    before = (root.handlers[:], root.level, own.level)
-    yield lambda: capsys.readouterr().err
-    root.handlers[:], level, own_level = before
-    root.setLevel(level)
-    own.setLevel(own_level)
+def lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """What was logged since it was last asked."""
+    return lambda: capsys.readouterr().err
 
 
 def read(lines: Callable[[], str]) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ def ingest_command(app: App, paths: tuple[Path, ...], backfill: bool, as_json: b
             found = ingest_waiting(
                 papers, DropFolder(app.settings.drops), now=now, backfill=backfill, progress=bar
             )
-    if app.find_links() and (found.folders or any(report.held for report in found.reports)):
+    if (found.folders or any(report.held for report in found.reports)) and app.find_links():
         with app.desk() as desk:
             note_drops(desk, found, now)
     reports = found.reports
