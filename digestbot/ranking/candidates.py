@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +22,14 @@ from digestbot.ranking.statistics import (
     Rows,
     around_mean,
     counts,
+    normalise,
     raw_vectors,
     weigh,
 )
 from digestbot.ranking.words import phrase, words
 
 Positions = Mapping[int, tuple[int, ...]]  # row of the paper -> where the word stands, title first
+LIKENESSES_KEPT = 1000  # rows of float32
 _GAP = 1_000_000  # the abstract's positions begin here: no phrase runs from title into abstract
 
 
@@ -50,6 +54,7 @@ class Index:
     _matches: dict[tuple[str, ...], dict[int, float]] = field(default_factory=dict)
     _authored: dict[str, dict[int, str]] = field(default_factory=dict)
     _texts: dict[str, Floats] = field(default_factory=dict)
+    _likeness: dict[int, array[float]] = field(default_factory=dict)
 
     def matches(self, term: str) -> Mapping[int, float]:
         """Row -> how often it has `term` as a phrase, in the title counted TITLE_WEIGHT times."""
@@ -68,6 +73,21 @@ class Index:
             found = {row: name for row, others, name in near if agree(initials, others)}
             self._authored[followed] = found
         return found
+
+    def likeness(self, row: int) -> array[float]:
+        """The cosine between a paper and each of the index."""
+        found = self._likeness.get(row)
+        if found is None:
+            if len(self._likeness) >= LIKENESSES_KEPT:
+                self._likeness.clear()
+            cosines = self.directions @ self.directions[row]
+            found = self._likeness[row] = array("f", cosines.astype(np.float32).tobytes())
+        return found
+
+    @cached_property
+    def directions(self) -> Floats:
+        """The vectors, each of length 1 or 0."""
+        return normalise(self.vectors)
 
     def in_category(self, category: str) -> Sequence[int]:
         """Rows in `category` ("cs.LG") or, for an archive ("cs"), in any of its categories."""

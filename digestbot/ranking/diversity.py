@@ -7,38 +7,52 @@ for each likeness to a chosen one and less for each paper its topic already has.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
+from heapq import heapify, heappop, heapreplace
 
 from digestbot.model import Scored
 from digestbot.ranking.candidates import Index
 from digestbot.ranking.scoring import AUTHOR_FLOOR
-from digestbot.ranking.statistics import normalise
 
 LIKENESS = 0.5  # share of its score that a full copy of a chosen paper keeps back
 COPY = 0.9  # cosine from which two papers are one to a reader: the second waits until nothing else is left
 CROWD = 0.8  # what each further paper of the same topic counts of the one before
 
+# The least comes first: (not by a followed author, a copy of a chosen one, less the score that likeness leaves, its place
+# in the ranking, how many of the chosen it was compared with).
+Standing = tuple[bool, bool, float, int, int]
+
 
 def diversify(index: Index, ranked: Sequence[Scored], *, most: int) -> list[Scored]:
-    """At most `most` of `ranked` in the order to show them; the choice for fewer begins the choice for more."""
-    if most <= 0 or not ranked:
-        return []
-    vectors = normalise(index.vectors[[index.row_of[paper.paper_id] for paper in ranked]])
-    likeness = np.zeros(len(ranked))
+    """At most `most` of `ranked` in the order to show them; the choice for fewer begins the choice for more.
+
+    Choosing a paper lowers what others stand for and never raises it, so only the leader of each topic is compared with
+    what was chosen meanwhile (lazy greedy: Minoux 1978).
+    """
+    rows = [index.row_of[paper.paper_id] for paper in ranked]
+    likeness = [0.0] * len(ranked)  # to the nearest of the chosen that it was compared with
+    topics: dict[str | None, list[Standing]] = {}
+    for at, paper in enumerate(ranked):
+        topics.setdefault(paper.topic, []).append((paper.score < AUTHOR_FLOOR, False, -paper.score, at, 0))
+    for queue in topics.values():
+        heapify(queue)
     chosen: list[int] = []
-    taken: dict[str | None, int] = {}
-    left = list(range(len(ranked)))
-    while left and len(chosen) < most:
-        best = max(left, key=lambda at: (*_worth(ranked[at], float(likeness[at]), taken), -at))
-        left.remove(best)
-        chosen.append(best)
-        taken[ranked[best].topic] = taken.get(ranked[best].topic, 0) + 1
-        likeness = np.maximum(likeness, vectors @ vectors[best])
+    crowd = dict.fromkeys(topics, 1.0)
+    while topics and len(chosen) < most:
+        leaders = []
+        for topic, queue in topics.items():
+            while (compared := queue[0][4]) < len(chosen):
+                at = queue[0][3]
+                for other in chosen[compared:]:
+                    likeness[at] = max(likeness[at], index.likeness(rows[other])[rows[at]])
+                fresh = ranked[at].score * (1.0 - LIKENESS * likeness[at])
+                heapreplace(queue, (queue[0][0], likeness[at] >= COPY, -fresh, at, len(chosen)))
+            stranger, copy, less, at, _ = queue[0]
+            leaders.append((stranger, copy, round(less * crowd[topic], 9), at, topic))
+        *_, at, topic = min(leaders, key=lambda leader: leader[:4])
+        chosen.append(at)
+        heappop(topics[topic])
+        if not topics[topic]:
+            del topics[topic]
+        if topic is not None:
+            crowd[topic] *= CROWD
     return [ranked[at] for at in chosen]
-
-
-def _worth(paper: Scored, likeness: float, taken: dict[str | None, int]) -> tuple[bool, bool, float]:
-    fresh = paper.score * (1.0 - LIKENESS * max(0.0, likeness))
-    crowd = CROWD ** taken.get(paper.topic, 0) if paper.topic is not None else 1.0
-    return paper.score >= AUTHOR_FLOOR, likeness < COPY, round(fresh * crowd, 9)
