@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from digestbot import wording
-from digestbot.cards import MAIL_BYTES, Card, content, fit
+from digestbot.cards import MAIL_BYTES, Card, Content, content, fit
 from digestbot.excerpts import sentences
 from digestbot.forms import Form, Holes, inline_fragments, inline_page
 from digestbot.links import Links
@@ -107,28 +108,37 @@ class Renderer:
 
     # ---- a paper's card ---------------------------------------------------------------------------------------
 
-    def card(self, paper: Paper) -> Card:
-        """The paper's card, made once for as long as the paper's content stays the same."""
-        kept = self._cards.get(paper.id)
-        if kept is not None and (kept[0] is paper or kept[0] == paper):
-            return kept[1]
+    def cards(self, papers: Sequence[Paper]) -> dict[PaperId, Card]:
+        """The papers' cards, each made once for as long as the paper's content stays the same."""
+        found = self._known_cards(papers)
+        if len(found) == len(papers):
+            return found
         with self._making:
-            kept = self._cards.pop(paper.id, None)
-            made = kept[1] if kept is not None and kept[0] == paper else self._make_card(paper)
-            self._cards[paper.id] = (paper, made)
+            found = self._known_cards(papers)
+            missing = {paper.id: paper for paper in papers if paper.id not in found}
+            made = self._make_cards(list(missing.values()))  # together: their sheet is worked out once
+            for paper, card in zip(missing.values(), made, strict=True):
+                self._cards.pop(paper.id, None)
+                self._cards[paper.id] = (paper, card)
+                found[paper.id] = card
             while len(self._cards) > CARDS_KEPT:
                 del self._cards[next(iter(self._cards))]
-        return made
+        return found
+
+    def _known_cards(self, papers: Sequence[Paper]) -> dict[PaperId, Card]:
+        kept = ((paper, self._cards.get(paper.id)) for paper in papers)
+        return {p.id: known[1] for p, known in kept if known and (known[0] is p or known[0] == p)}
 
     def fit(self, papers: Sequence[Paper]) -> tuple[CardLength, ...]:
         """The lengths of the first papers, in the order shown, with which a digest's HTML stays under MAIL_BYTES."""
-        return fit([self.card(paper).sizes for paper in papers], MAIL_BYTES - 1 - self._page_bound())
+        cards = self.cards(papers)
+        return fit([cards[paper.id].sizes for paper in papers], MAIL_BYTES - 1 - self._page_bound())
 
     # ---- mails ------------------------------------------------------------------------------------------------
 
     def digest(self, digest: Digest, email: str, papers: Mapping[PaperId, Paper]) -> RenderedMail:
         """The digest as a mail to this address. `papers` holds at least those that the digest names."""
-        cards = {chosen.paper_id: self.card(papers[chosen.paper_id]) for chosen in digest.papers}
+        cards = self.cards([papers[chosen.paper_id] for chosen in digest.papers])
         sections = wording.sections(digest.papers)
         subject = self.subject(digest, cards)
         page = self._page_values(digest)
@@ -194,22 +204,28 @@ class Renderer:
         more_text = self._holes.split(self._templates.render("email/digest/more.txt", more))
         return _Part(section_html, section_text), _Part(more_html, more_text)
 
-    def _make_card(self, paper: Paper) -> Card:
-        self.cards_made += 1
-        contents = [content(paper, length, self._links) for length in CardLength]
+    def _make_cards(self, papers: Sequence[Paper]) -> list[Card]:
+        self.cards_made += len(papers)
         start = self._links.feedback_start()
         urls = {f"{name}_url": start + self._holes.word(name) for name in _FEEDBACK_HOLES}
         holes = self._holes.words(_CARD_HOLES) | urls
-        pages = [self._templates.render("email/card.html", {"paper": shown, **holes}) for shown in contents]
-        forms = [self._holes.split(page) for page in inline_fragments(pages, self._sheet)]
-        texts = [self._templates.render("email/card.txt", {"paper": shown, **holes}) for shown in contents]
-        first = contents[0].excerpt.removeprefix("… ")
+        shown = [[content(paper, length, self._links) for length in CardLength] for paper in papers]
+        pages = [
+            self._templates.render("email/card.html", {"paper": one, **holes}) for of in shown for one in of
+        ]
+        forms = map(self._holes.split, inline_fragments(pages, self._sheet))
+        return [self._card(of, holes, tuple(islice(forms, len(of)))) for of in shown]
+
+    def _card(self, shown: Sequence[Content], holes: Mapping[str, str], forms: tuple[Form, ...]) -> Card:
+        """The card of one paper, shown in each of the lengths."""
+        texts = [self._templates.render("email/card.txt", {"paper": one, **holes}) for one in shown]
+        first = shown[0].excerpt.removeprefix("… ")
         spans = sentences(first)
         room = self._card_bound()
         return Card(
-            contents[0].title,
+            shown[0].title,
             first[: spans[0][1]] if spans else "",
-            tuple(forms),
+            forms,
             tuple(map(self._holes.split, texts)),
             tuple(form.size + room for form in forms),
         )

@@ -199,9 +199,7 @@ def test_the_subject_names_the_strongest_paper_the_rest_and_the_day() -> None:
 @given(st.text(max_size=300), st.integers(1, 30))
 def test_subjects_are_one_line_under_70_characters(title: str, count: int) -> None:
     papers = [make_paper(1, title=title), *(make_paper(2, title="x") for _ in range(count - 1))]
-    subject = shared_renderer().subject(
-        make_digest(papers), {p.id: shared_renderer().card(p) for p in papers}
-    )
+    subject = shared_renderer().subject(make_digest(papers), shared_renderer().cards(papers))
     assert 0 < len(subject) < 70
     assert not {unicodedata.category(letter) for letter in subject} & {"Cc", "Cs", "Zl", "Zp"}
 
@@ -210,7 +208,7 @@ def test_subjects_differ_from_day_to_day_even_of_equal_titles() -> None:
     papers = [
         make_paper(title="The very same and very long title of a paper that comes again every single day")
     ]
-    cards = {paper.id: shared_renderer().card(paper) for paper in papers}
+    cards = shared_renderer().cards(papers)
     days = [SLOT + timedelta(days=n) for n in range(1000)]
     subjects = {shared_renderer().subject(make_digest(papers, slot=day), cards) for day in days}
     assert len(subjects) == len(days)
@@ -267,7 +265,7 @@ def test_fitting_keeps_the_order_and_shortens_from_the_end(sizes: list[tuple[int
 
 def test_shorter_cards_are_shorter_and_never_cut_a_word() -> None:
     paper = make_paper()
-    full, short, title = shared_renderer().card(paper).sizes
+    full, short, title = shared_renderer().cards([paper])[paper.id].sizes
     assert full > short > title
     words = set(paper.record.abstract.split())
     for length in CardLength:
@@ -382,7 +380,7 @@ def test_a_theme_is_one_small_sheet(tmp_path: Path) -> None:
 def test_a_broken_template_is_named_with_its_line(tmp_path: Path, name: str, text: str, said: str) -> None:
     write(tmp_path, name, text)
     with pytest.raises(TemplateError, match=said):
-        make_renderer(tmp_path).card(make_paper())
+        make_renderer(tmp_path).cards([make_paper()])
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
