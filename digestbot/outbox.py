@@ -337,9 +337,12 @@ class _Pass:
         """Records an attempt's outcome, with what it means for the address and for the pass."""
         now = self.now()
         outcome = decide(entry, handover, resend=self.policy.resend_in_doubt, now=now)
-        with self.storage.db.transaction(durable=False):
+        if handover.verdict in EVIDENCE:
+            with self.storage.db.transaction(durable=False):
+                self.store.record(entry, outcome, now)
+                self._record_evidence(entry, handover, now)
+        else:
             self.store.record(entry, outcome, now)
-            self._record_evidence(entry, handover, now)
         self._count(entry, outcome, handover.reply)
         with self._lock:
             self._pauses.note(entry, handover, outcome)

@@ -23,8 +23,6 @@ from digestbot.smtp_replies import Reply, Stage, Verdict, judge
 DEFAULT_PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 GOODBYE_S = 5.0
 LONGEST_ADDRESS_BYTES = 254  # RFC 5321, 4.5.3.1.3
-BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
-DOT_AT_LINE_START = re.compile(rb"^\.", re.MULTILINE)
 PLAIN_ADDRESS = re.compile(
     r"[^\x00-\x20\x7f<>()\[\],;:\\\"@]+@[A-Za-z0-9.-]+"
 )  # no quoting needed, so none is possible
@@ -162,7 +160,7 @@ class Connection:
 
     def _check(self, mail: Mail) -> Handover | None:
         """What must not or cannot be sent on this connection."""
-        if BARE_LINE_END.search(mail.data) or not mail.data.endswith(b"\r\n"):
+        if not _is_crlf_only(mail.data):
             raise ValueError("a message must have CRLF line ends and nothing else of the kind")
         if not _is_plain(mail.sender) or not mail.sender.isascii():
             return Handover(
@@ -229,7 +227,7 @@ class Connection:
     def _send_text(self, data: bytes) -> Handover:
         assert self._smtp.sock is not None
         # An error here means that the final dot, which goes last, did not get out: nothing is in doubt.
-        self._smtp.sock.sendall(DOT_AT_LINE_START.sub(b"..", data) + b".\r\n")
+        self._smtp.sock.sendall(_dot_stuffed(data) + b".\r\n")
         try:
             self._set_timeout(self._timeouts.text_s)
             reply = self._reply()
@@ -358,6 +356,18 @@ def _own_name() -> str:
 
 def _is_plain(address: str) -> bool:
     return PLAIN_ADDRESS.fullmatch(address) is not None and len(address.encode()) <= LONGEST_ADDRESS_BYTES
+
+
+def _is_crlf_only(data: bytes) -> bool:
+    """Whether all lines end in CRLF and neither CR nor LF stands alone."""
+    lines = data.count(b"\r\n")
+    return data.count(b"\r") == lines == data.count(b"\n") and data.endswith(b"\r\n")
+
+
+def _dot_stuffed(data: bytes) -> bytes:
+    """A dot more where a line begins with one (RFC 5321 4.5.2)."""
+    data = data.replace(b"\r\n.", b"\r\n..")
+    return b"." + data if data.startswith(b".") else data
 
 
 def _goes_on(stage: Stage, reply: Reply) -> bool:
