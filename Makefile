@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test check lint format torture bench bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-schedule bench-web docs picture node dist clean
+.PHONY: demo test check lint format torture replay bench bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-schedule bench-web docs picture node dist clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/digestbot demo --dir demo
@@ -25,6 +25,10 @@ format: $(VENV)/dev.stamp
 
 torture: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest --torture -m torture -q
+
+# A fortnight of digests to read, card by card: build/replay/. With DIGESTBOT_EMBEDDING_MODEL of both rankers.
+replay: $(VENV)/test.stamp
+	$(BIN)/python -m tests.benchmarks.replay
 
 bench: bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-schedule bench-web
 

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from digestbot.excerpt_model import Weights, roles
+from digestbot.mathtext import is_readable
 
 MOST_SENTENCES = 3
 _SHOWN_WHOLE = 200  # characters; cutting a shorter abstract saves nothing
 _CUT = "…"
 _WANTED = np.array([0.9, 1.1, 1.0])  # of task, idea and result: the idea is the hardest to find
 _WANTED_ALONE = np.array([0.1, 1.2, 0.7])  # where one sentence stands for all
+_UNREADABLE = 2.0  # what a sentence with pieces of LaTeX counts less: more than any says
 _CONSIDERED = 16  # sentences; more than abstracts have, so that a book cannot stop the mail
 
 _END = re.compile(
@@ -28,6 +30,12 @@ _ABBREVIATION = re.compile(
     r"""(?:\b(?:e\.g|i\.e|cf|vs|w\.r\.t|resp|approx|etc|et\ al|al|Fig|Figs|Eq|Eqs|Sec|Secs|Tab|Ref|Refs|No|Nos|Dr|Prof|Mr
         |Ms|St|Jr|dept|ca|viz|a\.k\.a|i\.i\.d|U\.S|Thm|Prop|Def|Alg|App|Vol|pp|Inc|Ltd|Corp)|\b[A-Z])\.\Z""",
     re.VERBOSE,
+)
+# What publishers print before an abstract's first sentence.
+_LABEL = re.compile(
+    r"\s*(?:\[[^\]]{0,20}abstract\]\s*|abstract(?:\s*[.:—–]\s*|\s{2,}|(?:&nbsp;)+\s*|\s(?=(?:In|We|This|The)\b))"
+    r"|doi:\s?10\.\S+\s+)",
+    re.IGNORECASE,
 )
 _ENDS_SENTENCES = re.compile(r"(?:et\ al|etc|i\.i\.d|a\.k\.a|U\.S)\.\Z")
 
@@ -58,6 +66,8 @@ def excerpt(abstract: str, *, most: int = MOST_SENTENCES) -> str:
 
     Always at least one sentence; an abstract of a few words is shown whole.
     """
+    label = _LABEL.match(abstract)
+    abstract = abstract[label.end() :] if label else abstract
     spans = sentences(abstract)
     if len(spans) <= 1 or (len(abstract) <= _SHOWN_WHOLE and len(spans) <= most):
         return abstract.strip()
@@ -72,7 +82,9 @@ def choose(
     `weights`: None for those that come with digestbot.
     """
     wanted = _WANTED_ALONE if most == 1 else _WANTED
-    values = roles([abstract[a:b] for a, b in spans], weights) @ wanted
+    texts = [abstract[a:b] for a, b in spans]
+    broken = np.array([not is_readable(text) for text in texts])
+    values = roles(texts, weights) @ wanted - _UNREADABLE * broken
     lengths = [b - a + 1 for a, b in spans]
     room = len(abstract) // 2
     best = sorted(range(len(spans)), key=lambda i: -values[i])[:_CONSIDERED]

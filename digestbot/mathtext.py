@@ -6,6 +6,7 @@ taken for a command only where it is no English word (`varepsilon`) or where it 
 
 from __future__ import annotations
 
+import html
 import logging
 import re
 import unicodedata
@@ -72,6 +73,8 @@ _SPAN = re.compile(r"(?<![\\$])\$(?![\s$])((?:[^$\\]|\\.){1,300}?)(?<![\s\\])\$(
 _FORMULA = re.compile(r"[\\^_{}=<>+/|]|^\W*\w{1,2}\W*$")
 _URL = re.compile(r"(https?://[^\s{}]+)(?:\{[^{}]*\})?")
 
+_ENTITY = re.compile(r"&(?!amp|lt|gt|quot)[A-Za-z]{3,8};")  # those four may be meant as they stand
+_BROKEN = re.compile(r"[{}]|\bbig[\[(|]|\\[A-Za-z]{2,}")
 _ANY_GREEK = "|".join(sorted(_GREEK, key=len, reverse=True))
 _SIGNS = re.compile(
     rf"[\\$^_{{}}~]|{'|'.join(_SYMBOLS)}|var|math|widetilde|widehat|sqrt"
@@ -81,7 +84,9 @@ _GROUP = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
 
 
 def readable(text: str) -> str:
-    """The text with its mathematics in Unicode; text without any comes back as it is."""
+    """The text with its mathematics in Unicode, and signs that pages name (`&mdash;`); other text comes back as it is."""
+    if "&" in text:
+        text = _ENTITY.sub(lambda found: html.unescape(found[0]).replace("\xa0", " "), text)
     if not _SIGNS.search(text):
         return text
     pieces, end = [], 0
@@ -89,6 +94,11 @@ def readable(text: str) -> str:
         pieces += [_prose(text[end : url.start()]), url[1]]
         end = url.end()
     return "".join([*pieces, _prose(text[end:])])
+
+
+def is_readable(text: str) -> bool:
+    """Whether `readable` leaves no pieces of LaTeX in the text."""
+    return not _BROKEN.search(readable(text))
 
 
 @lru_cache(maxsize=4096)
@@ -196,6 +206,7 @@ _Rules = tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
 
 _WORDS: _Rules = (
     (re.compile(r"\bwide(tilde|hat)(?=[A-Z])"), r"wide\1 "),
+    (re.compile(r"\b([A-Za-z])([nlg]eq)(?= ?[\dA-Za-z]\b)"), r"\1 \2"),
     (re.compile(rf"\b({_ANY_GREEK})circ\b"), r"\1 circ"),
     (re.compile(r"(?<![A-Za-z-])(var(?:epsilon|phi|theta|rho|sigma))(?![A-Za-z-])"), _word),
     # the name of a Greek letter is an English word, too: it is a letter where a formula goes on or comes before

@@ -70,6 +70,28 @@ def test_short_abstracts_are_shown_whole(text: str) -> None:
     assert excerpt(text) == text.strip()
 
 
+@pytest.mark.parametrize(
+    ("abstract", "begins"),
+    [
+        ("Abstract. We weave socks.", "We weave"),
+        ("Abstract&nbsp;&nbsp;Knowledge of socks.", "Knowledge"),
+        ("[Autoren-Abstract] Socks are woven.", "Socks"),
+        ("doi: 10.1086/421787 This article weaves.", "This article"),
+        ("Abstract interpretation weaves.", "Abstract interpretation"),
+    ],
+)
+def test_what_a_publisher_prints_before_an_abstract_is_left_out(abstract: str, begins: str) -> None:
+    assert excerpt(abstract).startswith(begins)
+
+
+def test_a_sentence_with_broken_formulas_is_the_last_choice() -> None:
+    broken = (
+        "We prove that SockNet has a rate of Obig(1{n}+minbig(big[sqrt{rank}{nvarepsilon}big]) and is best."
+    )
+    plain = "We study how long socks last in use and in the wash, as others have done before us at length."
+    assert broken not in excerpt(f"{plain} {broken} {plain} {plain}")
+
+
 def test_a_book_takes_no_longer_than_an_abstract() -> None:
     assert excerpt("We propose a new sock, and it is good. " * 800)
 

@@ -31,6 +31,8 @@ FRAGMENTS = [  # found on Daily Papers pages, with what a reader wants to see
     ("when m gg n and C_{Phicirc Psi} > C_Psi", "when m ≫ n and C_(Φ ∘ Ψ) > C_Ψ"),
     ("sensors x_i, i=1,dots,m (branch", "sensors xᵢ, i=1, …, m (branch"),
     ('"P neq NP"', '"P ≠ NP"'),
+    ("embeddings for pneq 2 that", "embeddings for p ≠ 2 that"),
+    ("coupled&mdash;only one&nbsp;state &amp; &lt;b&gt;", "coupled—only one state &amp; &lt;b&gt;"),
     ("KD (e^2KD) (1)", "KD (e²KD) (1)"),
     (
         r"introduce {\em Convergent Actor-Critic by Humans} (COACH)",

@@ -18,17 +18,20 @@ from digestbot.model import PaperId, Reason, ReasonKind, Scored, Topic, TopicPro
 from digestbot.ranking.candidates import Index
 from digestbot.ranking.statistics import Floats
 from digestbot.ranking.topics import (
-    CLEAR,
+    ENOUGH,
     LARGE,
     MEANING,
+    SURE,
     WHOLE,
     TopicEvidence,
+    clear_from,
     gather_evidence,
     whole_meaning,
 )
 from digestbot.ranking.votes import VoteEvidence, VoteLearner, latest_opinions
 
 AUTHOR_FLOOR = 0.95  # a followed author's papers score at least this, all others less
+TASTE = 5  # likes from where they tell what a reader means by a word
 KEPT = 0.1  # what dislikes leave at least of the evidence of terms
 STRIP = 64  # profiles added up at once, so that the arrays stay in the processor's cache
 DECIMALS = 6  # of a score: rounding in the last digits never turns an order
@@ -82,8 +85,8 @@ class Ranker:
             [(topic, said[topic]) for topic in profile.topics if topic.weight > 0] for profile in profiles
         ]
         votes = self._learn(profiles, now)
-        terms, meaning = self._sum(speaking)
-        relevance, scores = self._add_up(speaking, terms, meaning, votes)
+        terms, mentions, meaning = self._sum(speaking)
+        relevance, scores = self._add_up(speaking, terms, mentions, meaning, votes)
         found = []
         for at, profile in enumerate(profiles):
             barred, excluded = self._out(profile, sent[at])
@@ -109,17 +112,21 @@ class Ranker:
         terms = [term for topic in profile.topics for term in topic.exclude]
         return barred, {row for term in terms for row in self.index.matches(term)} - barred
 
-    def _sum(self, speaking: Sequence[Sequence[tuple[Topic, TopicEvidence]]]) -> tuple[Floats, Floats]:
-        """Profiles x candidates: evidence of terms, and meaning in standard deviations, of all topics together."""
+    def _sum(
+        self, speaking: Sequence[Sequence[tuple[Topic, TopicEvidence]]]
+    ) -> tuple[Floats, Floats, Floats]:
+        """Profiles x candidates: evidence of terms, their mentions, and meaning in standard deviations, of all topics
+        together."""
         terms = np.zeros((len(speaking), self.index.size))
-        meaning = np.zeros_like(terms)
+        mentions, meaning = np.zeros_like(terms), np.zeros_like(terms)
         for at, topics in enumerate(speaking):
             for topic, said in topics:
                 if said.terms:
                     terms[at, said.term_rows] += topic.weight * said.term_values
+                    mentions[at, said.term_rows] += said.mentions
             if topics and self.index.model.papers >= LARGE:
                 meaning[at] = self._meaning(topics)
-        return terms, meaning
+        return terms, mentions, meaning
 
     def _meaning(self, topics: Sequence[tuple[Topic, TopicEvidence]]) -> Floats:
         """The sum of the topics' meanings by weight, and their words read as one text; again of spread 1."""
@@ -139,13 +146,15 @@ class Ranker:
         self,
         speaking: Sequence[Sequence[tuple[Topic, TopicEvidence]]],
         terms: Floats,
+        mentions: Floats,
         meaning: Floats,
         votes: Sequence[VoteEvidence | None],
     ) -> tuple[Floats, Floats]:
         """Relevance and scores. What speaks without a term begins to count above its threshold only."""
         relevance = terms + MEANING * meaning
         several = np.array([len(topics) > 1 and any(said.known for _, said in topics) for topics in speaking])
-        loudest = np.where((meaning >= CLEAR) & several[:, None], meaning, 0.0)
+        clear = clear_from(self.index.model)
+        loudest = np.where((meaning >= clear) & several[:, None], meaning, 0.0)
         threshold = np.full_like(terms, np.inf)
         written: list[tuple[int, int]] = []
         for at, topics in enumerate(speaking):
@@ -154,21 +163,24 @@ class Ranker:
                     loudest[at, said.clear] = np.maximum(loudest[at, said.clear], said.meaning[said.clear])
                 if said.authors:
                     written += ((at, row) for row in said.authors)
-        threshold[loudest > 0] = MEANING * CLEAR / 2
+        threshold[loudest > 0] = MEANING * clear / 2
+        enough = np.full_like(terms, ENOUGH)
         for at, voted in enumerate(votes):
             if voted is not None:
                 relevance[at] += voted.relevance
                 begins = np.where(voted.evidence > 0, voted.threshold, np.inf)
                 threshold[at] = np.minimum(threshold[at], begins)
-        return relevance, _scores(relevance, threshold, terms, loudest, written)
+                if voted.likes >= TASTE:
+                    enough[at, voted.relevance < 0] = SURE
+        spoken = np.where(mentions >= enough, terms, 0.0)
+        return relevance, _scores(relevance, threshold, spoken, written)
 
 
 def _scores(
-    relevance: Floats, threshold: Floats, terms: Floats, loudest: Floats, written: Sequence[tuple[int, int]]
+    relevance: Floats, threshold: Floats, terms: Floats, written: Sequence[tuple[int, int]]
 ) -> Floats:
-    """`written`: where a followed author's papers stand."""
-    least = KEPT * np.maximum(terms, MEANING * loudest)
-    evidence = np.maximum(np.where(terms > 0, relevance, relevance - threshold), least)
+    """`terms`: 0 where they are named in passing only. `written`: where a followed author's papers stand."""
+    evidence = np.maximum(np.where(terms > 0, relevance, relevance - threshold), KEPT * terms)
     scores = np.zeros_like(evidence)
     positive = evidence > 0
     scores[positive] = AUTHOR_FLOOR * (1.0 - np.exp(-evidence[positive]))
@@ -222,7 +234,7 @@ def describe(
             loud = loudness.get(row)
             if loud is not None and weight * loud > loudest:
                 loudest, name, reasons = weight * loud, of, said.reasons(row)
-        if name is None and topics and evidence.meaning[row] >= CLEAR:
+        if name is None and topics and evidence.meaning[row] >= clear_from(index.model):
             _, name, said, _ = max(topics, key=lambda topic: topic[0] * float(topic[2].meaning[row]))
             reasons = said.reasons(row)
         if row in nearest:

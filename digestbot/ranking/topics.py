@@ -24,7 +24,12 @@ K1, B = 1.2, 0.4
 CATEGORY = 0.2  # evidence of its category, for a topic of categories alone: score 0.17
 CATEGORY_BOOST = 1.2  # a topic's matches inside its categories
 MEANING = 0.25  # evidence per standard deviation of meaning
-CLEAR = 3.0  # standard deviations from where meaning alone, without a term, is evidence
+CLEAR = 4.0  # standard deviations from where meaning alone, without a term, is evidence
+CLEAR_WORDS = 5.0  # the same without an embedding model
+COMMON = 0.7  # rarity below which a term is common: in more than 8 of 1,000 papers of a large catalogue
+ENOUGH = 2.0  # mentions of common terms, a title's counted twice, that make a paper one on the topic
+SURE = 4.0  # mentions that do so though the paper is unlike all that the reader liked: words have several meanings
+NEAR = 2.5  # standard deviations of meaning from where one mention is enough
 LARGE = 500  # papers of a catalogue from which its spread tells what is far
 KNOWN = 3  # papers of the catalogue with a term from which we know what it means
 LEXICAL, EMBEDDED, WHOLE = (
@@ -42,6 +47,7 @@ class TopicEvidence:
     terms: Mapping[int, float]  # from phrases or, for a topic of categories alone, from those
     authors: Mapping[int, str]  # rows by a followed author -> the name as printed
     categories: Mapping[int, str]  # rows in one of the categories -> that category
+    mentions: Floats  # for each of term_rows; with those of other topics, below ENOUGH is said in passing
     matched: Mapping[int, tuple[str, ...]]  # row -> terms, strongest first
     meaning: Floats  # per candidate, in standard deviations; all 0 where the topic's meaning is unknown
     known: bool  # the catalogue is large and has papers with a term of the topic: its meaning can be trusted
@@ -111,11 +117,15 @@ def topic_text(topic: Topic) -> str:
 
 def _evidence(index: Index, topic: Topic, meaning: Floats) -> TopicEvidence:
     found: dict[int, float] = {}
+    mentions: dict[int, float] = {}
     named: dict[int, list[tuple[float, str]]] = {}
     for term in dict.fromkeys(topic.terms):
         matches = index.matches(term)
-        rare = TERM * rarity(index.model, term) * (K1 + 1) if matches else 0.0
+        rarely = rarity(index.model, term) if matches else 0.0
+        rare = TERM * rarely * (K1 + 1)
+        beyond_doubt = _beyond_doubt(index.model, term, rarely)
         for row, often in matches.items():
+            mentions[row] = mentions.get(row, 0.0) + (SURE if often >= beyond_doubt else often)
             evidence = rare * often / (often + K1 * (1 - B + B * index.lengths[row]))
             found[row] = found.get(row, 0.0) + evidence
             named.setdefault(row, []).append((-evidence, term))
@@ -126,7 +136,9 @@ def _evidence(index: Index, topic: Topic, meaning: Floats) -> TopicEvidence:
         found = {row: value * (CATEGORY_BOOST if row in inside else 1.0) for row, value in found.items()}
     authors = {row: name for author in topic.authors for row, name in index.authored(author).items()}
     known = _is_known(index.model, topic)
-    clear = np.flatnonzero(meaning >= CLEAR) if known else np.zeros(0, dtype=np.int64)
+    rows = np.fromiter(found, np.int64, len(found))
+    said = np.array([SURE if row in inside else mentions[row] for row in found])
+    clear = np.flatnonzero(meaning >= clear_from(index.model)) if known else np.zeros(0, dtype=np.int64)
     spoken = {*found, *authors, *clear.tolist()}
     means = meaning.tolist() if spoken else []
     return TopicEvidence(
@@ -138,12 +150,25 @@ def _evidence(index: Index, topic: Topic, meaning: Floats) -> TopicEvidence:
         meaning=meaning,
         known=known,
         clear=clear,
-        term_rows=np.fromiter(found, np.int64, len(found)),
+        mentions=np.maximum(said, np.where(meaning[rows] >= NEAR, ENOUGH, 0.0)),
+        term_rows=rows,
         term_values=np.fromiter(found.values(), float, len(found)),
         loudness={
             row: found.get(row, 0.0) + MEANING * means[row] + 100.0 * (row in authors) for row in spoken
         },
     )
+
+
+def clear_from(model: Model) -> float:
+    """Standard deviations of meaning from where it is evidence without a term."""
+    return CLEAR if model.encoder else CLEAR_WORDS
+
+
+def _beyond_doubt(model: Model, term: str, rarely: float) -> float:
+    """Mentions from where a paper is on the term whatever else is known; infinite for a common word."""
+    if rarely >= COMMON or model.papers < LARGE:
+        return 0.0
+    return ENOUGH if len(phrase(term)) > 1 else math.inf
 
 
 def _is_known(model: Model, topic: Topic) -> bool:

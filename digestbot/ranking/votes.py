@@ -30,7 +30,7 @@ AGREEMENT = 0.7  # correlation of the two views on a catalogue
 QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
 NEAREST = 3  # liked papers that a candidate is held against
 WORD_RIDGE = 10.0  # the same in the space of words, x the mean variance of its latent dimensions
-CLEAR, FEW = 1.5, 0.75  # evidence begins at CLEAR + FEW / sqrt(votes) standard deviations
+CLEAR, FEW = 2.25, 1.5  # evidence begins at CLEAR + FEW / sqrt(votes) standard deviations
 VOTES = 0.2  # evidence per standard deviation from there, of many votes; of n votes n / (n + 1) of it
 
 
@@ -44,6 +44,7 @@ class VoteEvidence:
     nearest: Mapping[
         int, int
     ]  # candidate row -> row of the liked paper it resembles most, where evidence is positive
+    likes: int
 
 
 def latest_opinions(votes: Iterable[Vote]) -> dict[PaperId, Vote]:
@@ -106,7 +107,7 @@ class VoteLearner:
             np.maximum(surprise - clear, 0.0) * likes.any() + np.minimum(surprise + clear, 0.0)
         )
         nearest = self._nearest(rows[likes], places[likes], np.flatnonzero(evidence > 0))
-        return VoteEvidence(scale * surprise, scale * clear, evidence, nearest)
+        return VoteEvidence(scale * surprise, scale * clear, evidence, nearest, int(likes.sum()))
 
     def _above(self, values: Floats) -> Floats:
         """Candidates' values above the background's median, in its standard deviations; told from its middle half

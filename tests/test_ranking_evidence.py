@@ -1,0 +1,106 @@
+"""What is evidence in a large catalogue, and what is not: passing mentions, meaning, words with several meanings."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from digestbot.model import Opinion, Paper, PaperId, PaperRecord, ReasonKind, Topic, TopicProfile, Vote
+from digestbot.ranking import Index, explain, fit, index, rank
+
+NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
+SUBJECTS, PAPERS = 40, 800
+
+
+def subject(number: int, *, words: int = 8) -> str:
+    """Words that only papers on this subject have."""
+    return " ".join(f"word{number % SUBJECTS}x{k}" for k in range(words))
+
+
+def paper(number: int, abstract: str, title: str = "") -> Paper:
+    return Paper(PaperId(number), PaperRecord(title or f"Paper {number}", abstract), NOW)
+
+
+def world(term: str, *, named_by: int, candidates: tuple[Paper, ...] = ()) -> Index:
+    """Forty subjects, twenty papers each; the first `named_by` papers on subject 0 name `term` once."""
+    papers = [
+        paper(
+            n,
+            f"{term if n % SUBJECTS == 0 and n < SUBJECTS * named_by else 'Nothing'} and "
+            + " ".join(subject(n).split()[n // SUBJECTS % 4 :] * 2),
+        )
+        for n in range(PAPERS)
+    ]
+    return index(fit(papers), candidates or papers, papers)
+
+
+def found(prepared: Index, term: str, *votes: Vote) -> dict[int, ReasonKind]:
+    profile = TopicProfile((Topic(term, (term,)),), votes)
+    (ranked,) = rank(prepared, [profile], [frozenset()], now=NOW, depth=PAPERS)
+    return {int(scored.paper_id): scored.reasons[0].kind for scored in ranked.scored}
+
+
+def test_meaning_alone_speaks_for_the_whole_neighbourhood_of_a_known_term() -> None:
+    kinds = found(world("river ice", named_by=15), "river ice")
+    assert set(kinds) == set(range(0, PAPERS, SUBJECTS))
+    assert kinds[40] is ReasonKind.TERM
+    assert kinds[760] is ReasonKind.SIMILAR_TOPIC
+
+
+def test_nobody_knows_what_a_term_of_two_papers_means() -> None:
+    assert set(found(world("river ice", named_by=2), "river ice")) == {0, 40}
+
+
+def test_a_paper_half_on_the_subject_is_not_near_enough() -> None:
+    half = tuple(
+        paper(900 + n, f"{subject(0, words=words)} {subject(7)} {subject(8)}")
+        for n, words in enumerate((4, 6, 8))
+    )
+    whole = paper(910, subject(0))
+    assert set(found(world("river ice", named_by=15, candidates=(*half, whole)), "river ice")) == {910}
+
+
+@pytest.mark.parametrize(
+    ("title", "abstract", "sent"),
+    [
+        ("", "A policy is named in passing.", False),
+        ("", "A policy, and another policy.", True),
+        ("The policy of things", "Something else.", True),
+    ],
+)
+def test_a_common_word_in_passing_is_no_reason_for_a_card(title: str, abstract: str, sent: bool) -> None:
+    candidate = paper(900, f"{abstract} {subject(7)}", title)
+    prepared = world("policy", named_by=20, candidates=(candidate,))
+    assert (900 in found(prepared, "policy")) is sent
+
+
+def test_one_mention_is_enough_of_a_rare_term_and_near_the_topic() -> None:
+    rare = paper(900, f"Once named: quokka. {subject(7)}")
+    assert set(found(world("policy", named_by=20, candidates=(rare,)), "quokka")) == {900}
+    near = paper(901, f"One policy, {subject(0)}")
+    assert set(found(world("policy", named_by=20, candidates=(near,)), "policy")) == {901}
+
+
+def votes(opinion: Opinion, of: int, count: int) -> tuple[Vote, ...]:
+    return tuple(Vote(PaperId(of + SUBJECTS * n), opinion, NOW) for n in range(count))
+
+
+def test_who_likes_other_things_means_another_policy() -> None:
+    taste = (*votes(Opinion.MORE, 3, 5), *votes(Opinion.LESS, 7, 5))
+    word = paper(900, f"A policy and a policy. {subject(7)}")
+    often = paper(901, f"Policy: policy by policy, or policy. {subject(7)}")
+    prepared = world("policy", named_by=20, candidates=(word, often))
+    assert set(found(prepared, "policy")) == {900, 901}
+    assert set(found(prepared, "policy", *taste[:4])) == {900, 901}
+    assert set(found(prepared, "policy", *taste)) == {901}
+
+
+def test_both_views_of_votes_push_away_what_was_disliked() -> None:
+    prepared = world("policy", named_by=20)
+
+    def votes_say(opinion: Opinion) -> float:
+        profile = TopicProfile((), votes(opinion, 7, 6))
+        return explain(prepared, profile, PaperId(7 + SUBJECTS * 10), NOW).parts[-1].evidence
+
+    assert votes_say(Opinion.LESS) == pytest.approx(-votes_say(Opinion.MORE), rel=0.1)
