@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from digestbot.pipeline import RunReport
 
 HELD, FOLDER = "drop held: ", "folder among the drops: "  # and its name
-STOPPED, SILENCE, FAILING = "delivery stopped", "silence", "failing runs"
+STOPPED, SILENCE, FAILING, CLOCK = "delivery stopped", "silence", "failing runs", "clock"
+FAILING_RUNS = 3  # in a row, until the operator is told
+JUMP_TOLD_S = 3600  # a clock that is set by less makes no digest late
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ def note_run(desk: Desk, report: RunReport, finished_at: datetime) -> None:
         tell_operator(desk, STOPPED, str(delivery.stopped), report.now)
     elif delivery is not None and delivery.counts:
         clear_alarm(desk, STOPPED)
+    listen_for_sources(desk, report.now)
     if report.did_something:
         desk.storage.operation.record_run(
             started_at=report.now, finished_at=finished_at, report=report.to_json()
@@ -70,6 +73,42 @@ def listen_for_sources(desk: Desk, now: datetime) -> None:
         tell_operator(desk, SILENCE, f"no new paper since {newest:%Y-%m-%d %H:%M} UTC", now)
     else:
         clear_alarm(desk, SILENCE)
+
+
+def note_failure(desk: Desk, job: str, error: Exception, now: datetime) -> None:
+    """Counts the failures of a job in a row, over restarts, and tells of the third."""
+    count = desk.storage.operation.count_up(_failures(job))
+    if count >= FAILING_RUNS:
+        tell_operator(desk, f"{FAILING}: {job}", f"{job} failed {count} times in a row: {error}", now)
+
+
+def note_success(desk: Desk, job: str) -> None:
+    if desk.storage.operation.find_fact(_failures(job)) is not None:
+        desk.storage.operation.forget_fact(_failures(job))
+        clear_alarm(desk, f"{FAILING}: {job}")
+
+
+def _failures(job: str) -> str:
+    return f"failures of {job}"
+
+
+def note_jump(desk: Desk, by_s: float, now: datetime) -> None:
+    """Tells of a clock that was set by an hour or more while the scheduler ran."""
+    if abs(by_s) >= JUMP_TOLD_S:
+        way = "forth" if by_s > 0 else "back"
+        detail = (
+            f"the clock was set {way} by {abs(by_s) / 3600:.1f} hours, to {now:%Y-%m-%d %H:%M} UTC;"
+            " slots that a clock in the future skips end late and are not sent any more"
+        )
+        tell_operator(desk, CLOCK, detail, now)
+
+
+def forget_jump(desk: Desk, now: datetime) -> None:
+    """A day later the clock counts as right."""
+    if any(
+        a.kind == CLOCK and abs(now - a.since) > timedelta(days=1) for a in desk.storage.operation.alarms()
+    ):
+        clear_alarm(desk, CLOCK)
 
 
 def clear_alarm(desk: Desk, kind: str) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -126,14 +127,27 @@ def run_once(
     """One pass: ingest what waits, compose what is due, try each due mail once. A rehearsal delivers nothing."""
     bars = bars or Bars()
     report = RunReport(now)
-    follow_zone_rules(desk.storage, now)
-    report.drops = ingest_drops(desk, now, rehearsal=rehearsal, progress=bars.ingest)
-    cleared = clear_outbox(desk, now)
-    report.digests = compose_due(desk, now, stop=stop)
+    with nullcontext() if rehearsal else delivering_even_so(desk, lambda: now, stop=stop):
+        follow_zone_rules(desk.storage, now)
+        report.drops = ingest_drops(desk, now, rehearsal=rehearsal, progress=bars.ingest)
+        cleared = clear_outbox(desk, now)
+        report.digests = compose_due(desk, now, stop=stop)
     if not rehearsal:
         report.delivery = deliver_due(desk, lambda: now, stop=stop, progress=bars.deliver)
         report.delivery.counts.update(cleared)
     return report
+
+
+@contextmanager
+def delivering_even_so(
+    desk: Desk, now: Callable[[], datetime], *, stop: threading.Event | None = None
+) -> Iterator[None]:
+    """Where something fails before delivery, what is queued is delivered all the same: a word to the operator, too."""
+    try:
+        yield
+    except Exception:
+        deliver_due(desk, now, stop=stop)
+        raise
 
 
 def clear_outbox(desk: Desk, now: datetime) -> Counter[EntryState]:

@@ -39,7 +39,7 @@ class Job:
 
     name: str  # unique
     every_s: float
-    run: Callable[[], None]
+    run: Callable[[], object]  # what it returns is not looked at
 
 
 class Scheduler:
@@ -51,15 +51,20 @@ class Scheduler:
         *,
         stop: threading.Event,
         on_error: Callable[[str, Exception], None],
+        on_success: Callable[[str], None] = lambda _: None,
+        on_jump: Callable[[float], None] = lambda _: None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """on_error: gets a job's name and what it raised, in the job's thread; the job goes on at its next beat.
 
+        on_success: gets its name after a run that raised nothing. on_jump: gets the seconds by which the clock was set.
         wall: the wall clock in seconds since 1970.
         """
         self._jobs = jobs
         self._stop = stop
         self._on_error = on_error
+        self._on_success = on_success
+        self._on_jump = on_jump
         self._wall = wall
         self._signalled = False
         self._failing: dict[str, str] = {}  # what each failing job said last
@@ -89,6 +94,7 @@ class Scheduler:
         with new_run(job.name):
             try:
                 job.run()
+                self._on_success(job.name)
             except Exception as error:
                 self._note_failure(job.name, error)
             else:
@@ -121,6 +127,13 @@ class Scheduler:
                 log.warning("the clock was set by %+.0f s; all jobs run now", ahead - before)
                 for entry in timetable.get_jobs():
                     entry.modify(next_run_time=self._now())
+                self._report_jump(ahead - before)
+
+    def _report_jump(self, by_s: float) -> None:
+        try:
+            self._on_jump(by_s)
+        except Exception:
+            log.exception("the jump of the clock could not be reported")
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._wall(), UTC)

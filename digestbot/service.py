@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import astuple
 from datetime import UTC, datetime
@@ -11,11 +12,18 @@ from email.utils import parseaddr
 
 import digestbot
 from digestbot.accounts import forget_unanswered
-from digestbot.alarms import FAILING, clear_alarm, listen_for_sources, note_run, tell_operator
+from digestbot.alarms import forget_jump, note_failure, note_jump, note_run, note_success
 from digestbot.choosing import current_model
 from digestbot.desk import Desk, open_desk
 from digestbot.model import Status
-from digestbot.pipeline import RunReport, clear_outbox, compose_due, deliver_due, ingest_drops
+from digestbot.pipeline import (
+    RunReport,
+    clear_outbox,
+    compose_due,
+    deliver_due,
+    delivering_even_so,
+    ingest_drops,
+)
 from digestbot.scheduler import Job, Scheduler
 from digestbot.settings import Settings
 from digestbot.smtp import SmtpSettings
@@ -24,7 +32,6 @@ from digestbot.zone_rules import follow_zone_rules
 INGEST_EVERY_S = 60
 TICK_EVERY_S = 30
 HOUSEKEEPING_EVERY_S = 3600
-FAILING_RUNS = 3  # in a row, until the operator is told
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +41,18 @@ def serve_forever(settings: Settings, *, stop: threading.Event) -> None:
     with ExitStack() as stack:
         reader, sender, keeper = (stack.enter_context(open_desk(settings)) for _ in range(3))
         announce(keeper, _now())
-        watch = FailureWatch(keeper)
-        jobs = (
-            Job("ingest", INGEST_EVERY_S, lambda: watch.passed("ingest", ingest(reader))),
-            Job("tick", TICK_EVERY_S, lambda: watch.passed("tick", tick(sender, stop))),
-            Job("housekeeping", HOUSEKEEPING_EVERY_S, lambda: keep_house(keeper, _now())),
-        )
-        Scheduler(jobs, stop=stop, on_error=watch.failed).run()
+        work: dict[str, tuple[float, Callable[[], object]]] = {
+            "ingest": (INGEST_EVERY_S, lambda: ingest(reader)),
+            "tick": (TICK_EVERY_S, lambda: tick(sender, stop)),
+            "housekeeping": (HOUSEKEEPING_EVERY_S, lambda: keep_house(keeper, _now())),
+        }
+        Scheduler(
+            [Job(name, every_s, run) for name, (every_s, run) in work.items()],
+            stop=stop,
+            on_success=lambda name: note_success(keeper, name),
+            on_error=lambda name, error: note_failure(keeper, name, error, _now()),
+            on_jump=lambda by_s: note_jump(keeper, by_s, _now()),
+        ).run()
 
 
 def announce(desk: Desk, now: datetime) -> None:
@@ -78,7 +90,8 @@ def tick(desk: Desk, stop: threading.Event) -> RunReport:
     """Composes what is due and tries each due mail once."""
     report = RunReport(_now())
     cleared = clear_outbox(desk, report.now)
-    report.digests = compose_due(desk, report.now, stop=stop)
+    with delivering_even_so(desk, _now, stop=stop):
+        report.digests = compose_due(desk, report.now, stop=stop)
     if any(ended := astuple(report.digests)):
         log.info("slots: %d composed, %d empty, %d late, %d paused", *ended)
     report.delivery = deliver_due(desk, _now, stop=stop)
@@ -88,31 +101,13 @@ def tick(desk: Desk, stop: threading.Event) -> RunReport:
 
 
 def keep_house(desk: Desk, now: datetime) -> None:
-    """What needs no minute: new zone rules, the ranking's statistics, silent sources, what is to be forgotten."""
+    """What needs no minute: new zone rules, the ranking's statistics, what is to be forgotten."""
     follow_zone_rules(desk.storage, now)
     current_model(desk, now)
-    listen_for_sources(desk, now)
+    forget_jump(desk, now)
     desk.storage.limits.forget_handovers(now)
     if forgotten := forget_unanswered(desk.storage, now):
         log.info("forgot %d sign-ups that nobody confirmed for 30 days", forgotten)
-
-
-class FailureWatch:
-    """Notices a job that fails several times in a row."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._failures: dict[str, int] = {}
-
-    def passed(self, name: str, report: RunReport) -> None:
-        if self._failures.pop(name, 0) >= FAILING_RUNS:
-            clear_alarm(self._desk, FAILING)
-
-    def failed(self, name: str, error: BaseException) -> None:
-        """A job raised; the scheduler goes on."""
-        self._failures[name] = self._failures.get(name, 0) + 1
-        if self._failures[name] == FAILING_RUNS:
-            tell_operator(self._desk, FAILING, f"{name} failed {FAILING_RUNS} times: {error}", _now())
 
 
 def _now() -> datetime:

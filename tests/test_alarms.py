@@ -86,3 +86,69 @@ def test_a_folder_among_the_drops_is_told_once_and_left_alone(household: Househo
     inner.rename(household.folder / "elsewhere")
     household.do("run", "--once", now="2026-01-05T08:50:00Z")
     assert alarms(household) == []
+
+
+def mails_to_operator(household: Household) -> int:
+    return household.server.recipients.count("op@example.org")
+
+
+def paper(title: str) -> str:
+    return json.dumps({"title": title, "abstract": "We say that reasoning is what it is."})
+
+
+def test_silent_sources_are_told_once_and_again_after_they_spoke(household: Household) -> None:
+    household.set("OPERATOR", "op@example.org")
+    household.drop(paper("On reasoning"), "d.jsonl")
+    told = []
+    for day in range(5, 15):
+        if day == 12:
+            household.drop(paper("On more reasoning"), "e.jsonl")
+        household.do("run", "--once", now=f"2026-01-{day:02}T08:30:00Z")
+        told.append((alarms(household), mails_to_operator(household)))
+    silent = ["silence"]
+    assert told == [([], 0)] * 5 + [(silent, 0), (silent, 1)] + [([], 1)] * 3  # 96 h, not a second more
+    household.set("EXPECT_DROP_HOURS", "0")
+    household.do("run", "--once", now="2026-02-28T08:30:00Z")
+    assert alarms(household) == []
+
+
+def test_runs_that_fail_three_times_are_told_once_and_even_so(household: Household) -> None:
+    household.set("OPERATOR", "op@example.org")
+    household.do("run", "--once", now=BEFORE)
+    drops = household.folder / "state" / "drops"
+    drops.rename(drops.with_name("away"))
+    drops.write_text("in the way")
+    told = []
+    for minute in range(5):
+        answer = household.run("run", "--once", now=f"2026-01-05T08:{30 + minute}:00Z")
+        assert answer.code != 0
+        assert "drops" in answer.err
+        told.append((alarms(household), mails_to_operator(household)))
+    failing = ["failing runs: run"]
+    assert told == [([], 0), ([], 0), (failing, 0), (failing, 1), (failing, 1)]
+    drops.unlink()
+    drops.with_name("away").rename(drops)
+    household.do("run", "--once", now="2026-01-05T08:40:00Z")
+    assert alarms(household) == []
+    drops.rename(drops.with_name("away"))
+    drops.write_text("in the way")
+    for minute in range(2):
+        household.run("run", "--once", now=f"2026-01-05T08:{50 + minute}:00Z")
+    assert alarms(household) == []  # two in a row
+
+
+def test_the_breaker_is_told_once_and_its_mail_goes_when_it_closes(household: Household) -> None:
+    household.set("OPERATOR", "op@example.org")
+    for number in range(12):
+        household.subscribe(f"reader@domain{number % 4}-{number}.example", "reasoning", now=BEFORE)
+    household.drop(paper("On reasoning"), "d.jsonl")
+    household.server.script = lambda stage, argument: "554 5.7.1 no spam" if stage == "rcpt" else None
+    for minute in range(2):
+        answer = household.run("run", "--once", "--json", now=f"2026-01-05T08:{30 + minute}:00Z")
+        assert answer.code == 1
+        assert alarms(household) == ["delivery stopped"]
+    household.server.script = lambda stage, argument: None
+    household.do("run", "--once", now="2026-01-05T09:30:00Z")
+    household.do("run", "--once", now="2026-01-05T09:40:00Z")
+    assert alarms(household) == []
+    assert mails_to_operator(household) == 1

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 @pass_app
 def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -> None:
     """Ingest, compose what is due, deliver: as a scheduler, or --once."""
-    from digestbot.alarms import note_run
+    from digestbot.alarms import note_failure, note_run, note_success
     from digestbot.desk import check_relay
     from digestbot.logs import set_up_logs
     from digestbot.pipeline import Bars, run_once
@@ -53,7 +53,12 @@ def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -
             _schedule(app, stop, web=web)
             return
         with file_bar("reading drops") as reading, count_bar("delivering") as delivering:
-            report = run_once(desk, app.now(), stop=stop, bars=Bars(reading, delivering))
+            try:
+                report = run_once(desk, app.now(), stop=stop, bars=Bars(reading, delivering))
+            except Exception as error:
+                note_failure(desk, "run", error, app.now())
+                raise
+        note_success(desk, "run")
         note_run(desk, report, app.now())
         waiting = desk.storage.outbox.count_due(app.now())
     _tell(report, as_json)

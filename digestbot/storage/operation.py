@@ -12,7 +12,7 @@ from digestbot.storage.database import Database, from_epoch, to_epoch
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    kind: str  # one of a few words: breaker, silence, drop-held, failing-runs
+    kind: str  # a few words, such as "silence", "delivery stopped" or "failing runs: tick"
     since: datetime
     detail: str
     told_at: datetime | None  # when the operator's mail was queued
@@ -63,6 +63,16 @@ class OperationStore:
     def find_fact(self, name: str) -> str | None:
         row = self._db.row("SELECT value FROM facts WHERE name = ?", (name,))
         return None if row is None else str(row[0])
+
+    def forget_fact(self, name: str) -> None:
+        self._db.execute("DELETE FROM facts WHERE name = ?", (name,))
+
+    def count_up(self, name: str) -> int:
+        """Adds one to a fact that is a number, 0 where it is not there yet; returns the sum."""
+        with self._db.transaction():
+            count = int(self.find_fact(name) or 0) + 1
+            self.set_fact(name, str(count))
+        return count
 
     def set_fact(self, name: str, value: str) -> None:
         self._db.execute(
