@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 
 def program(*names: str) -> str:
-    """The path of the first of these programs that is installed."""
+    """The path of the first of these programs that is installed: with the tests' Python, or on the machine."""
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for name in names:
-        if path := shutil.which(name):
+        if path := shutil.which(name, path=beside):
             return path
     pytest.skip(f"{' or '.join(names)} is not installed")
 

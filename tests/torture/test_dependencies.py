@@ -37,8 +37,7 @@ def run(*command: str | Path, **environment: str) -> None:
 
 @pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
 def test_the_tests_pass_with(resolution: str, tmp_path: Path) -> None:
-    beside = Path(sys.executable).parent / "uv"
-    uv = str(beside) if beside.exists() else program("uv")
+    uv = program("uv")
     home = tmp_path / "venv"
     python = home / "bin" / "python"
     run(uv, "venv", "--quiet", "--python", sys.executable, home)
