@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import sqlite3
 import subprocess
@@ -14,6 +16,7 @@ from pathlib import Path
 from digestbot.model import EntryState
 from tests.backends import open_storage
 from tests.deliveries import queue_digests, run_pass, states
+from tests.household import Household
 from tests.smtp_servers import SmtpServer
 
 CONNECTIONS = 4
@@ -157,3 +160,53 @@ def lock_the_database(folder: Path, *, digests: int, seconds: float) -> None:
     assert report.counts == {EntryState.SENT: digests}
     assert server.recipients == sorted(emails)
     storage.close()
+
+
+LIMITED = """
+import resource, sys
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+from digestbot.cli import main
+main(sys.argv[1:])
+"""
+
+
+def run_in_little_room(most_bytes: int, now: str) -> subprocess.CompletedProcess[str]:
+    """`digestbot run --once` in a process that can make no file larger than this, as on a full disk."""
+    command = [sys.executable, "-c", LIMITED, str(most_bytes), "--now", now, "run", "--once"]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(PROJECT)}
+    )
+
+
+def fill_the_disk(household: Household, *, people: int, more_room: float) -> None:
+    """Runs again and again, each time with a little more room, so that it ends at every stage of the way.
+
+    Checks that each end is told in one line, that nobody is lost, and that mails held twice were known as in doubt.
+    """
+    folder, server = household.folder / "state", household.server
+    Path("people.csv").write_text(
+        "email,topics\n" + "".join(f"p{n}@d{n % 50}.example,reasoning\n" for n in range(people))
+    )
+    household.do("subscribers", "import", "people.csv", now="2026-01-05T05:00:00Z")
+    papers = [{"title": f"Reasoning {n}", "abstract": f"We reason, {n} times. " * 9} for n in range(20)]
+    Path("papers.jsonl").write_text("\n".join(map(json.dumps, papers)))
+    household.do("ingest", "papers.jsonl", now="2026-01-05T05:00:00Z")
+    room, doubtful, ends = 30_000.0, Counter[str](), Counter[str]()
+    while (run := run_in_little_room(int(room), "2026-01-05T08:30:00Z")).returncode:
+        assert run.returncode == 1
+        assert run.stderr.splitlines()[-1].startswith("digestbot: ")
+        assert "disk" in run.stderr
+        assert "Traceback" not in run.stderr
+        doubts = in_doubt(folder)
+        assert len(doubts) <= CONNECTIONS
+        doubtful.update(doubts)
+        ends["before composing was done" if not server.messages else "while delivering"] += 1
+        room *= more_room
+    assert ends["before composing was done"]
+    assert ends["while delivering"]
+    held = Counter(message.recipient for message in server.messages)
+    assert len(held) == people, f"{people - len(held)} lost"
+    assert all(times - 1 <= doubtful[who] for who, times in held.items()), "a double nobody knew of"
+    counts = household.do("status", "--json").json["outbox"]
+    assert {state: count for state, count in counts.items() if count} == {"sent": people}

@@ -9,8 +9,11 @@ import pytest
 from tests.backends import open_storage
 from tests.deliveries import queue_digests, run_pass, states
 from tests.hostile_mails import deliver_hostile_digests
-from tests.mishaps import kill_again_and_again, kill_the_server, lock_the_database
+from tests.household import Household, household
+from tests.mishaps import fill_the_disk, kill_again_and_again, kill_the_server, lock_the_database
 from tests.smtp_servers import SmtpServer
+
+__all__ = ["household"]
 
 
 def test_kill_9_of_the_sender(tmp_path: Path) -> None:
@@ -25,7 +28,11 @@ def test_the_database_is_locked_for_a_while(tmp_path: Path) -> None:
     lock_the_database(tmp_path, digests=20, seconds=2.0)
 
 
-def test_the_disk_is_full(tmp_path: Path) -> None:
+def test_the_disk_is_full(household: Household) -> None:
+    fill_the_disk(household, people=100, more_room=4)
+
+
+def test_the_database_can_grow_no_more(tmp_path: Path) -> None:
     """SQLite's own limit makes it say the same as a full disk does."""
     storage = open_storage(tmp_path)
     emails = [f"p{n}@one.example" for n in range(400)]

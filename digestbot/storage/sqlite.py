@@ -19,6 +19,7 @@ CACHE_KIB = 64 * 1024  # at most; with SQLite's own 2 MiB a drop of 100,000 pape
 _MEND = {  # primary result code -> what to do
     sqlite3.SQLITE_BUSY: "; another process has held it for a minute: stop that one, or try again",
     sqlite3.SQLITE_FULL: "; free some disk space, nothing is lost",
+    sqlite3.SQLITE_IOERR: "; the disk is full or failing, or a file may grow no more: mend that, nothing is lost",
     sqlite3.SQLITE_READONLY: "; make file and folder writable for this user",
     sqlite3.SQLITE_CORRUPT: "; restore a backup: `digestbot restore`",
     sqlite3.SQLITE_NOTADB: "; it is no SQLite database: move it away, or set DIGESTBOT_DATABASE",
