@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test check lint format torture replay bench bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-schedule bench-web docs picture node dist clean
+.PHONY: demo test check lint format torture replay bench bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-schedule bench-web docs picture node audit dist clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/digestbot demo --dir demo
@@ -52,6 +52,10 @@ node: node_modules/.stamp
 node_modules/.stamp: package.json
 	npm install --no-audit --no-fund --ignore-scripts
 	touch $@
+
+# Known holes in what is installed; asks the package index's own list, so it needs the real index.
+audit: $(VENV)/dev.stamp
+	$(BIN)/pip-audit --skip-editable
 
 dist: $(VENV)/dev.stamp
 	$(BIN)/python -m build

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+import digestbot as digestbot_version
 from tests.smtp_servers import SmtpServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,24 +46,31 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("dist")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--wheel-dir",
-        str(out),
-        str(ROOT),
-    ]
+    return build_wheel(ROOT, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("sdist")
+    build([sys.executable, "-m", "build", "--sdist", "--outdir", str(out), str(ROOT)])
+    [found] = out.glob("*.tar.gz")
+    return found
+
+
+def build_wheel(source: Path, out: Path) -> Path:
+    """From a tree or an sdist."""
+    build(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(out), str(source)]
+    )
+    [found] = out.glob("*.whl")
+    return found
+
+
+def build(command: list[str]) -> None:
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     if built.returncode and "hatchling" in built.stderr and "No matching distribution" in built.stderr:
         pytest.skip("building needs a package index, or hatchling at hand")
-    assert built.returncode == 0, built.stderr
-    [found] = out.glob("*.whl")
-    return found
+    assert built.returncode == 0, built.stdout + built.stderr
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +129,38 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
     assert packaged == there
     assert {"digestbot/storage/migrations/0001.sql", "digestbot/py.typed"} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "state/"))]
+
+
+def test_the_sdist_makes_the_same_wheel(wheel: Path, sdist: Path, tmp_path: Path) -> None:
+    def held(path: Path) -> dict[str, int]:
+        return {entry.filename: entry.CRC for entry in zipfile.ZipFile(path).infolist()}
+
+    assert held(build_wheel(sdist, tmp_path)) == held(wheel)
+    with tarfile.open(sdist) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()}
+    assert {
+        "Makefile",
+        "CHANGELOG.md",
+        "tests/conftest.py",
+        "deploy/digestbot.service",
+        "docs/tutorial.md",
+    } <= names
+
+
+def test_the_version_has_one_place(wheel: Path) -> None:
+    version = digestbot_version.__version__
+    assert wheel.name.startswith(f"digestbot-{version}-")
+    told = [
+        path
+        for path in (
+            ROOT / "pyproject.toml",
+            ROOT / "README.md",
+            *ROOT.glob("deploy/*"),
+            *ROOT.glob("docs/*.md"),
+        )
+        if version in path.read_text(encoding="utf-8")
+    ]
+    assert not told
 
 
 def test_it_is_the_installed_one(digestbot: Installed, program: Path) -> None:
