@@ -5,10 +5,11 @@ Reads the storage and never writes into it, but for the catalogue's statistics a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property, partial
+from itertools import islice
 
 from digestbot import ranking
 from digestbot.compose import Choice, Nothing, compose
@@ -109,12 +110,13 @@ def _digest(
     sent: Mapping[SubscriberId, set[PaperId]],
 ) -> Digest | Nothing:
     preferences = subscriber.preferences
+    trending = 2 * preferences.max_papers  # as many as fit, should the others be in already
     choice = Choice(
         ranked=found.scored,
         above=found.above(preferences.min_score),
         candidates=found.candidates,
         excluded=found.excluded,
-        trending=_trending_for(candidates, index, profile, sent[subscriber.id]),
+        trending=tuple(islice(_trending_for(candidates, index, profile, sent[subscriber.id]), trending)),
         has_profile=bool(profile.topics or profile.votes),
     )
     return compose(
@@ -161,13 +163,13 @@ def _index_with_liked(
 
 def _trending_for(
     candidates: Candidates, index: ranking.Index, profile: TopicProfile, sent: set[PaperId]
-) -> tuple[Scored, ...]:
+) -> Iterator[Scored]:
     """The trending papers without those this subscriber was sent, voted on or excludes."""
     out = sent | {vote.paper_id for vote in profile.votes}
     for topic in profile.topics:
         for term in topic.exclude:
             out |= {index.papers[row].id for row in index.matches(term)}
-    return tuple(paper for paper in candidates.trending if paper.paper_id not in out)
+    return (paper for paper in candidates.trending if paper.paper_id not in out)
 
 
 def _fit(desk: Desk, candidates: Candidates, shown: Sequence[PaperId]) -> Sequence[CardLength]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import islice
 
 from digestbot.model import (
     CardLength,
@@ -34,7 +35,9 @@ class Choice:
     above: int  # how many candidates score more than the subscriber's minimum, also beyond `ranked`
     candidates: int  # not sent before, not voted on
     excluded: int  # of these, barred by an excluded term
-    trending: tuple[Scored, ...] = ()  # best first; none of them sent, voted on or excluded
+    trending: tuple[
+        Scored, ...
+    ] = ()  # best first, at least twice as many as wanted; none sent, voted on or excluded
     has_profile: bool = True  # False: neither topics nor votes
 
 
@@ -89,7 +92,8 @@ def _choose(
     if not own:
         return []
     taken = {paper.paper_id for paper in own}
-    return own + [paper for paper in trending if paper.paper_id not in taken][:accompanying]
+    others = (paper for paper in trending if paper.paper_id not in taken)
+    return own + list(islice(others, accompanying))
 
 
 def _in_sections(chosen: Sequence[Scored]) -> list[Scored]:
