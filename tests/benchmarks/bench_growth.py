@@ -54,6 +54,9 @@ def one(readers: int, papers: int) -> dict[str, float]:
             wall, cpu = time.perf_counter(), time.process_time()
             digests = compose_due(desk, NOW).composed
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            desk.storage.db.execute(
+                "UPDATE outbox SET state = 'sent', reply = '250 2.0.0 Ok', finished_at = due_at"
+            )
             peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         size = database_bytes(settings.state) - before
         return {
@@ -72,8 +75,6 @@ def one(readers: int, papers: int) -> dict[str, float]:
 def idle_pass(folder: Path) -> None:
     """`run --once` as a whole program, where nothing is due any more and no mail waits."""
     settings = town_settings(folder)
-    with open_town_again(folder) as storage:
-        storage.execute("UPDATE outbox SET state = 'sent'")
     environ = {
         "DIGESTBOT_STATE": str(settings.state),
         "DIGESTBOT_SMTP_URL": settings.smtp_url,
