@@ -50,6 +50,16 @@ class _Told:
             raise StorageError(f"{self._name}: {error}{mend}") from error
 
 
+def _make_private(path: Path) -> None:
+    """Makes a file that nobody else can read: it will hold addresses. One that exists is never opened here.
+
+    Closing it would drop all locks that this process has on it (POSIX), those of its other connections, too; the next
+    process that closes the database would think itself the last one, and delete the WAL that is still written.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
 class SqliteDatabase:
     """A `Database` on one SQLite file, or in memory (path None).
 
@@ -67,8 +77,8 @@ class SqliteDatabase:
         self._told = _Told(self._lock, "the database in memory" if path is None else str(path))
         target = ":memory:" if path is None else str(path)
         try:
-            if path is not None:  # it holds addresses
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            if path is not None:
+                _make_private(path)
             connection = sqlite3.connect(
                 target, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )

@@ -1,0 +1,48 @@
+"""The database file among several connections and processes."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from digestbot.storage.sqlite import SqliteDatabase
+
+COUNT = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+print(db.execute("SELECT count(*) FROM things").fetchone()[0])
+db.close()
+"""
+
+
+def count_elsewhere(path: Path) -> int:
+    """As another process sees it, which then closes the database."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT, str(path)], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+def test_nobody_who_closes_takes_away_what_several_connections_of_one_process_write(tmp_path: Path) -> None:
+    path = tmp_path / "digestbot.db"
+    first = SqliteDatabase(path)
+    first.execute("CREATE TABLE things (number INTEGER)")
+    second = SqliteDatabase(path)  # must leave the locks of the first as they are
+    assert count_elsewhere(path) == 0
+    for number, db in enumerate((first, second, first)):
+        db.execute("INSERT INTO things VALUES (?)", (number,))
+        assert count_elsewhere(path) == number + 1
+    first.close()
+    second.close()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(*) FROM things").fetchone() == (3,)
+
+
+def test_nobody_else_can_read_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "digestbot.db"
+    SqliteDatabase(path).close()
+    SqliteDatabase(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
