@@ -375,7 +375,10 @@ class _Pass:
         at_mail = handover.verdict is Verdict.DEFERRED and handover.stage is Stage.MAIL
         self._trouble = self._trouble + 1 if handover.verdict in TROUBLE or at_mail else 0
         if self._trouble >= TROUBLE_STRIKES:
-            self.stopped = self.stopped or ServerRefused(self.relay, handover.stage, handover.reply)
+            said = (
+                f"{TROUBLE_STRIKES} mails in a row did not go through; at the last one: {handover.reply.line}"
+            )
+            self.stopped = self.stopped or DeliveryStopped(said)
 
     # ---- ends ----------------------------------------------------------------------------------------------------
 

@@ -42,9 +42,11 @@ class Client(smtplib.SMTP):
         texts: list[bytes] = []
         while True:
             line = self._line(deadline, REPLY_BYTES - sum(map(len, texts)))
-            texts.append(line[4:].strip(b" \t\r\n") if line[:3].isdigit() else line.strip())
-            if not line[:3].isdigit() or line[3:4] != b"-":
-                return int(line[:3]) if line[:3].isdigit() else -1, b"\n".join(texts)
+            if not line[:3].isdigit():
+                return -1, b"not an SMTP reply: " + line.strip()
+            texts.append(line[4:].strip(b" \t\r\n"))
+            if line[3:4] != b"-":
+                return int(line[:3]), b"\n".join(texts)
 
     def secure(self, context: ssl.SSLContext) -> tuple[int, bytes]:
         """STARTTLS."""

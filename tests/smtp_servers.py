@@ -188,6 +188,7 @@ class _Session:
     def do_rcpt(self, argument: str) -> None:
         self.recipient, _, self.rcpt_parameters = argument.removeprefix("TO:<").partition(">")
         if not self.sender:
+            self.recipient = ""
             self._send("503 5.5.1 MAIL first")
         elif not self._say("rcpt", self.recipient, "250 2.1.5 ok").startswith("2"):
             self.recipient = ""

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import TYPE_CHECKING
+
 import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json_lines, say, table
 from digestbot.errors import UsageError
 from digestbot.timestamps import find_timestamp
+
+if TYPE_CHECKING:
+    from digestbot.model import OutboxEntry
+
+ROWS = 1000  # of the table for people
 
 
 @click.group("outbox")
@@ -26,28 +34,34 @@ def list_(app: App, states: tuple[str, ...], as_json: bool) -> None:
     if unknown:
         raise UsageError(f"{', '.join(unknown)}: must be of {', '.join(EntryState)}")
     with app.rehearsal() as storage:
-        entries = storage.entries.list_entries([EntryState(state) for state in states])
-    if as_json:
-        print_json_lines(
-            {
-                "id": e.id,
-                "kind": e.kind,
-                "state": e.state,
-                "recipient": e.recipient,
-                "slot": e.digest.slot.isoformat() if e.digest else None,
-                "attempts": e.attempts,
-                "next_attempt_at": find_timestamp(e.next_attempt_at),
-                "reply": e.last_reply,
-            }
-            for e in entries
-        )
-        return
-    rows: list[tuple[object, ...]] = [
-        (e.id, e.kind, e.state, e.recipient, e.attempts, e.last_reply) for e in entries
-    ]
-    click.echo(
-        table(rows, ("id", "kind", "state", "to", "tries", "the server said")) if rows else "nothing waits"
-    )
+        entries = storage.entries.each_entry([EntryState(state) for state in states])
+        if as_json:
+            print_json_lines(map(_as_json, entries))
+            return
+        rows = [_as_row(entry) for entry in islice(entries, ROWS)]
+        more = sum(1 for _ in entries)
+    header = ("id", "kind", "state", "to", "tries", "next try (UTC)", "the server said")
+    click.echo(table(rows, header) if rows else "none" if states else "nothing waits")
+    if more:
+        say(f"and {more} more; --json lists all")
+
+
+def _as_json(entry: OutboxEntry) -> dict[str, object]:
+    return {
+        "id": entry.id,
+        "kind": entry.kind,
+        "state": entry.state,
+        "recipient": entry.recipient,
+        "slot": entry.digest.slot.isoformat() if entry.digest else None,
+        "attempts": entry.attempts,
+        "next_attempt_at": find_timestamp(entry.next_attempt_at),
+        "reply": entry.last_reply,
+    }
+
+
+def _as_row(entry: OutboxEntry) -> tuple[object, ...]:
+    again = f"{entry.next_attempt_at:%Y-%m-%d %H:%M}" if entry.next_attempt_at else ""
+    return entry.id, entry.kind, entry.state, entry.recipient, entry.attempts, again, entry.last_reply
 
 
 @outbox_command.command("release")

@@ -109,6 +109,7 @@ def _stop_on_signals() -> threading.Event:
 
 def _tell(report: RunReport, as_json: bool) -> None:
     from digestbot.cli.ingest import tell
+    from digestbot.model import EntryState
 
     if as_json:
         print_json(report.to_json())
@@ -120,6 +121,9 @@ def _tell(report: RunReport, as_json: bool) -> None:
         counts = ", ".join(
             f"{count} {state}" for state, count in sorted(report.delivery.counts.items()) if count
         )
-        say(f"mails: {counts or 'none due'}")
+        say(f"mails: {counts or 'none'}")
+        odd = (EntryState.BOUNCED, EntryState.FAILED, EntryState.HELD)
+        if found := [state for state in odd if report.delivery.counts.get(state)]:
+            say(f"why: `digestbot outbox list {' '.join(found)}`")
         if report.delivery.stopped:
             say(f"delivery stopped: {report.delivery.stopped}")

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
+from itertools import islice
 
 from digestbot.model import FINAL_STATES, EntryId, EntryKind, EntryState, OutboxEntry, SubscriberId
-from digestbot.storage.database import Database, Row, as_int, as_text, from_epoch, placeholders, to_epoch
+from digestbot.storage.database import (
+    BLOCK,
+    Database,
+    Row,
+    as_int,
+    as_text,
+    from_epoch,
+    placeholders,
+    to_epoch,
+)
 from digestbot.storage.packing import unpack_digest
 
 SELECT_ENTRY = """SELECT o.id, o.kind, o.state, s.email, o.subscriber_id, o.slot, o.message_id, o.composed_at, o.papers,
@@ -72,13 +82,21 @@ class EntryStore:
         return {state: found.get(state, 0) for state in EntryState}
 
     def list_entries(self, states: Iterable[EntryState] = (), *, limit: int = 1000) -> list[OutboxEntry]:
-        """The entries in these states (none: all that are not final), oldest due first."""
+        """The first `limit` of `each_entry`."""
+        return list(islice(self.each_entry(states), limit))
+
+    def each_entry(self, states: Iterable[EntryState] = ()) -> Iterator[OutboxEntry]:
+        """The entries in these states (none: all that are not final), oldest due first; read in blocks."""
         wanted = tuple(states) or tuple(state for state in EntryState if state not in FINAL_STATES)
-        rows = self._db.rows(
-            f"{SELECT_ENTRY} WHERE o.state IN ({placeholders(len(wanted))}) ORDER BY o.due_at, o.id LIMIT ?",
-            (*wanted, limit),
-        )
-        return [read_entry(row) for row in rows]
+        last = (-(2**62), 0)
+        while rows := self._db.rows(
+            f"{SELECT_ENTRY} WHERE o.state IN ({placeholders(len(wanted))}) AND (o.due_at, o.id) > (?, ?)"
+            f" ORDER BY o.due_at, o.id LIMIT {BLOCK}",
+            (*wanted, *last),
+        ):
+            for entry in map(read_entry, rows):
+                last = to_epoch(entry.due_at), entry.id
+                yield entry
 
     def find_entry(self, entry_id: EntryId) -> OutboxEntry | None:
         row = self._db.row(f"{SELECT_ENTRY} WHERE o.id = ?", (entry_id,))
