@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -84,13 +85,24 @@ def test_back_off_grows_to_67_minutes_and_ends_after_a_day(storage: Storage) -> 
     assert server.recipients == [BOB]
 
 
-def test_421_closes_and_the_rest_goes_on_over_a_new_connection(storage: Storage) -> None:
+@pytest.mark.parametrize("stage", ["mail", "rcpt", "data", "text"])
+def test_421_closes_and_the_rest_goes_on_over_a_new_connection(storage: Storage, stage: str) -> None:
     queue_digests(storage, [ADA, BOB, CYD])
-    with SmtpServer(at("rcpt", "421 4.3.2 shutting down", who=ADA, times=1)) as server:
-        report = run_pass(storage, server.url(), replace(QUICK, connections=1))
-    assert report.counts == {EntryState.DEFERRED: 1, EntryState.SENT: 2}
-    assert report.stopped is None
-    assert server.connections == 2
+    connected: list[float] = []
+    refuse = at(stage, "421 4.3.2 shutting down", times=1)
+
+    def script(now_at: str, argument: str) -> Answer:
+        connected.extend([time.monotonic()] * (now_at == "connect"))
+        return refuse(now_at, argument)
+
+    with SmtpServer(script) as server:
+        report = run_pass(storage, server.url(), replace(QUICK, connections=1, cool_down_s=0.5))
+        assert report.counts == {EntryState.DEFERRED: 1, EntryState.SENT: 2}
+        assert report.stopped is None
+        assert server.connections == 2
+        assert connected[1] - connected[0] >= 0.5, "the host is left to cool down"
+        assert run_pass(storage, server.url(), minutes=7).counts == {EntryState.SENT: 1}
+    assert server.recipients == sorted([ADA, BOB, CYD])
 
 
 def test_a_server_that_takes_two_messages_a_connection(storage: Storage) -> None:
@@ -276,10 +288,13 @@ def test_in_doubt_is_held_where_the_operator_wants_so(storage: Storage) -> None:
 
 
 def test_a_reply_that_does_not_come_in_time_is_in_doubt(storage: Storage) -> None:
+    assert Timeouts().text_s == 600
     queue_digests(storage, [ADA])
-    with SmtpServer(at("text", Misbehave.HANG)) as server:
+    with SmtpServer(at("text", Misbehave.HANG, times=1)) as server:
         policy = replace(QUICK, timeouts=Timeouts(5, 5, text_s=0.2))
         assert run_pass(storage, server.url(), policy).counts == {EntryState.IN_DOUBT: 1}
+        assert run_pass(storage, server.url(), policy, minutes=7).counts == {EntryState.SENT: 1}
+    assert len({message.data for message in server.messages}) == 1
 
 
 @pytest.mark.parametrize("stage", ["mail", "rcpt", "data"])
