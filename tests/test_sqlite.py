@@ -37,8 +37,8 @@ def test_nobody_who_closes_takes_away_what_several_connections_of_one_process_wr
         assert count_elsewhere(path) == number + 1
     first.close()
     second.close()
-    with closing(sqlite3.connect(path)) as db:
-        assert db.execute("SELECT count(*) FROM things").fetchone() == (3,)
+    with closing(sqlite3.connect(path)) as reader:
+        assert reader.execute("SELECT count(*) FROM things").fetchone() == (3,)
 
 
 def test_nobody_else_can_read_the_file(tmp_path: Path) -> None:
