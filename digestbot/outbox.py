@@ -28,7 +28,7 @@ from digestbot.delivery_rules import (
 )
 from digestbot.errors import DeliveryStopped
 from digestbot.model import EntryState, OutboxEntry, Outcome, SubscriberId
-from digestbot.owner import Life, life_of, owner_name
+from digestbot.owner import Life, is_ours, life_of, owner_name
 from digestbot.smtp import Handover, Mail, ServerRefused, SmtpSettings, Timeouts
 from digestbot.smtp_line import Line
 from digestbot.smtp_replies import Reply, Stage, Verdict
@@ -67,6 +67,7 @@ class DeliveryPolicy:
     max_lateness: timedelta = timedelta(hours=12)
     rate: float | None = None  # messages a second
     daily_limit: int | None = None  # messages in any 24 h
+    most: int | None = None  # entries in one pass; None: all that are due
     timeouts: Timeouts = field(default_factory=Timeouts)
     cool_down_s: float = 1.0  # pause before the next connection after the relay closed one; doubles
 
@@ -93,10 +94,10 @@ def _take_over(store: OutboxStore, *, resend: bool) -> int:
     """Frees what dead passes held; returns how many entries in doubt are held now."""
     held = 0
     for owner in store.owners():
-        life = life_of(owner)
-        if life is Life.HERE:
+        if is_ours(owner):
             continue
-        leased_until = _real_now() if life is Life.ELSEWHERE else None
+        life = life_of(owner)
+        leased_until = _real_now() if life in (Life.HERE, Life.ELSEWHERE) else None
         doubtful = store.take_over(
             owner, resend=resend, all_doubtful=life is Life.LOST_POWER, leased_until=leased_until
         )
@@ -156,6 +157,7 @@ class _Pass:
         self._owed: set[SubscriberId | None] = set(
             self._limits.owed(self.started_at) if policy.daily_limit else ()
         )
+        self._taken = 0  # claimed by this pass, ever
         self._under_way = 0  # entries that a worker has in hands
         self._is_full = False  # the daily limit is reached
         self._pauses = DomainPauses()
@@ -168,6 +170,8 @@ class _Pass:
     def run(self, stop: threading.Event, progress: Progress | None) -> DeliveryReport:
         self._stop, self._progress = stop, progress
         self._due = self.store.count_due(self.started_at)
+        if self.policy.most is not None:
+            self._due = min(self._due, self.policy.most)
         if self._due and self._breaker.is_open(self.started_at):
             return DeliveryReport(self.counts, DeliveryStopped(_breaker_text(self._breaker)))
         try:
@@ -253,8 +257,12 @@ class _Pass:
             return None
 
     def _claim(self) -> None:
+        most = CLAIM if self.policy.most is None else min(CLAIM, self.policy.most - self._taken)
+        if most <= 0:
+            return
         in_turns = self.policy.daily_limit is not None
-        found = self.store.claim(self.started_at, self.owner, CLAIM, real_now=_real_now(), in_turns=in_turns)
+        found = self.store.claim(self.started_at, self.owner, most, real_now=_real_now(), in_turns=in_turns)
+        self._taken += len(found)
         self.mails.prepare(found)
         self._claimed.extend(found)
 
@@ -339,10 +347,10 @@ class _Pass:
         outcome = decide(entry, handover, resend=self.policy.resend_in_doubt, now=now)
         if handover.verdict in EVIDENCE:
             with self.storage.db.transaction(durable=False):
-                self.store.record(entry, outcome, now)
+                self.store.record(entry, outcome, now, owner=self.owner)
                 self._record_evidence(entry, handover, now)
         else:
-            self.store.record(entry, outcome, now)
+            self.store.record(entry, outcome, now, owner=self.owner)
         self._count(entry, outcome, handover.reply)
         with self._lock:
             self._pauses.note(entry, handover, outcome)
@@ -395,7 +403,7 @@ class _Pass:
             self.error = self.error or error or KeyboardInterrupt()
 
     def _record(self, entry: OutboxEntry, outcome: Outcome) -> None:
-        self.store.record(entry, outcome, self.now())
+        self.store.record(entry, outcome, self.now(), owner=self.owner)
         self._count(entry, outcome)
 
     def _count(self, entry: OutboxEntry, outcome: Outcome, reply: Reply | None = None) -> None:

@@ -36,6 +36,11 @@ def owner_name() -> Iterator[str]:
         _passes.discard(name)
 
 
+def is_ours(name: str) -> bool:
+    """Whether this process uses the name right now."""
+    return name in _passes
+
+
 def life_of(name: str) -> Life:
     """Whether the pass of this name still lives. A name that cannot be read counts as elsewhere."""
     if name in _passes:

@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from digestbot import schedule
@@ -173,12 +173,13 @@ def deliver_due(
     *,
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
+    most: int | None = None,
 ) -> DeliveryReport:
-    """Tries each due mail once; `now` is what is recorded."""
+    """Tries each due mail once, at most so many (None: all); `now` is what is recorded."""
     settings = desk.settings
     relay = SmtpSettings.from_url(settings.smtp_url)
     room = MailRoom(settings, desk.storage, desk.links, desk.renderer)
-    policy = delivery_policy(settings)
+    policy = replace(delivery_policy(settings), most=most)
     return deliver(desk.storage, room, relay, policy, now=now, stop=stop, progress=progress)
 
 
@@ -198,13 +199,14 @@ def compose_due(desk: Desk, now: datetime, *, stop: threading.Event | None = Non
     candidates: Candidates | None = None
     while (stop is None or not stop.is_set()) and (due := desk.storage.subscribers.due(now, BLOCK)):
         candidates = candidates or gather(desk, now)
-        _compose_block(desk, candidates, due, counts)
+        compose_block(desk, candidates, due, counts)
     return counts
 
 
-def _compose_block(
+def compose_block(
     desk: Desk, candidates: Candidates, subscribers: Sequence[Subscriber], counts: DigestCounts
 ) -> None:
+    """Ends the due slots of some subscribers, and adds to `counts` what ended."""
     now, limit = candidates.now, timedelta(hours=desk.settings.max_lateness_hours)
     settled = settle_due(desk.storage, subscribers, now, max_lateness=limit)
     dues = {s.id: due for s, due, verdict in settled.decisions if verdict is Verdict.COMPOSE}

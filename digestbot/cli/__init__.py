@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "preview": ("preview", "Show the digest that somebody would get now; changes nothing."),
     "plan": ("plan", "Compare everybody's next digest with that under other settings or templates."),
     "run": ("run", "Ingest, compose what is due, deliver: once, or for ever as a scheduler."),
+    "worker": ("worker", "Compose and deliver as one worker of a cluster (PostgreSQL)."),
     "serve": ("serve", "Serve the web pages; mails are only queued."),
     "explain": ("explain", "Say why a paper has its score, or why somebody got nothing."),
     "forecast": ("forecast", "Say what is due in the next 48 hours, and who would be late."),

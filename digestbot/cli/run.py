@@ -45,7 +45,7 @@ def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -
             report = run_once(desk, app.now(), rehearsal=True)
         _tell(report, as_json)
         return
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     set_up_logs(logging.WARNING if once else logging.INFO, debug=app.debug)
     with app.desk() as desk:
         check_relay(desk.settings)
@@ -71,7 +71,7 @@ def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -
 
 
 def _schedule(app: App, stop: threading.Event, *, web: bool) -> None:
-    from digestbot.service import serve_forever
+    from digestbot.cluster import serve_forever
 
     if not web:
         serve_forever(app.settings, stop=stop)
@@ -93,7 +93,7 @@ def _own_port(base_url: str) -> int:
     return (parts.port or 80) if is_own else 8025
 
 
-def _stop_on_signals() -> threading.Event:
+def stop_on_signals() -> threading.Event:
     """An event that Ctrl-C and SIGTERM set, so that a pass ends at a safe point."""
     stop = threading.Event()
 

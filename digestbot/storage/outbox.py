@@ -248,15 +248,31 @@ class OutboxStore:
             )
             return False
 
-    def record(self, entry: OutboxEntry, outcome: Outcome, now: datetime) -> None:
-        """Records what an attempt came to, right after the reply, and frees the entry."""
+    def record(
+        self, entry: OutboxEntry, outcome: Outcome, now: datetime, *, owner: str | None = None
+    ) -> None:
+        """Records what an attempt came to, right after the reply, and frees the entry.
+
+        From an owner who lost the entry meanwhile only `sent` counts: the next one need not send it, then. None: whoever
+        has it.
+        """
         finished = to_epoch(now) if outcome.state in FINAL_STATES else None
         again = None if outcome.next_attempt_at is None else to_epoch(outcome.next_attempt_at)
+        held = owner is None or outcome.state is EntryState.SENT
         with self.db.transaction(durable=False):
             self.db.execute(
                 "UPDATE outbox SET state = ?, reply = ?, next_attempt_at = ?, finished_at = ?, owner = NULL,"
-                " lease_until = NULL WHERE id = ? AND state IN ('sending', 'in_doubt')",
-                (outcome.state, outcome.reply, again, finished, entry.id),
+                f" lease_until = NULL WHERE id = ? AND {'state NOT IN' if held else 'owner = ? AND state NOT IN'}"
+                f" ({placeholders(len(FINAL_STATES))})",
+                (
+                    outcome.state,
+                    outcome.reply,
+                    again,
+                    finished,
+                    entry.id,
+                    *(() if held else (owner,)),
+                    *FINAL_STATES,
+                ),
             )
 
     def hand_back(self, entry_id: EntryId, owner: str) -> None:

@@ -90,6 +90,25 @@ class SubscriberStore:
         """Confirmed subscribers whose next slot is due at `now`, the longest due first; reads only these rows."""
         return [read_subscriber(row) for row in self._db.rows(DUE, (to_epoch(now), limit))]
 
+    def due_among(self, now: datetime, ids: tuple[int, int]) -> list[Subscriber]:
+        """Those of the ids from the first to the second."""
+        rows = self._db.rows(
+            f"SELECT {SUBSCRIBER_COLUMNS} FROM subscribers WHERE status = 'confirmed' AND next_due_at IS NOT NULL"
+            " AND next_due_at <= ? AND id BETWEEN ? AND ? ORDER BY id",
+            (to_epoch(now), *ids),
+        )
+        return [read_subscriber(row) for row in rows]
+
+    def due_ranges(self, now: datetime, size: int, most: int) -> list[tuple[int, int]]:
+        """Ranges of ids with `size` due subscribers each, `most` of them at most."""
+        rows = self._db.rows(
+            "SELECT MIN(id), MAX(id) FROM (SELECT id, (ROW_NUMBER() OVER (ORDER BY id) - 1) / ? AS part"
+            " FROM subscribers WHERE status = 'confirmed' AND next_due_at IS NOT NULL AND next_due_at <= ?) AS due"
+            " GROUP BY part ORDER BY part LIMIT ?",
+            (size, to_epoch(now), most),
+        )
+        return [(as_int(first), as_int(last)) for first, last in rows]
+
     def next_due_at(self) -> datetime | None:
         row = self._db.row(NEXT_DUE)
         return from_epoch(row[0]) if row and row[0] is not None else None
