@@ -382,7 +382,7 @@ class _Pass:
         """A relay that breaks off one attempt after the other is left alone."""
         at_mail = handover.verdict is Verdict.DEFERRED and handover.stage is Stage.MAIL
         self._trouble = self._trouble + 1 if handover.verdict in TROUBLE or at_mail else 0
-        if self._trouble >= TROUBLE_STRIKES:
+        if self._trouble >= TROUBLE_STRIKES and not self._stop.is_set():
             said = (
                 f"{TROUBLE_STRIKES} mails in a row did not go through; at the last one: {handover.reply.line}"
             )
@@ -394,6 +394,8 @@ class _Pass:
         """One connection fewer; where the relay refuses altogether, or this was the last one, the pass ends."""
         with self._lock:
             self._lines = [line for line in self._lines if line.is_working]
+            if self._stop.is_set():
+                return  # it was given up, not refused
             is_work_left = sum(self.counts.values()) < self._due
             if refusal.stage not in (Stage.CONNECT, Stage.EHLO) or (not self._lines and is_work_left):
                 self.stopped = self.stopped or refusal

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -48,7 +49,7 @@ from tests.deliveries import (
     state_of,
     states,
 )
-from tests.smtp_servers import SmtpServer
+from tests.smtp_servers import Misbehave, SmtpServer
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -337,8 +338,6 @@ def test_release_and_drop(storage: Storage) -> None:
 
 
 def test_stop_ends_a_pass_between_two_mails(storage: Storage) -> None:
-    import threading
-
     stop = threading.Event()
     queue_digests(storage, [f"p{n}@one.example" for n in range(50)])
 
@@ -354,6 +353,18 @@ def test_stop_ends_a_pass_between_two_mails(storage: Storage) -> None:
     assert report.counts == {EntryState.SENT: 1}
     assert states(storage) == {"sent": 1, "queued": 49}
     assert storage.outbox.owners() == []
+
+
+@pytest.mark.parametrize("stage", ["connect", "ehlo"])
+def test_a_pass_that_ends_while_it_waits_for_the_relay_was_not_refused(storage: Storage, stage: str) -> None:
+    queue_digests(storage, ["ada@one.example", "bob@one.example"])
+    stop = threading.Event()
+    with SmtpServer(lambda now_at, _: Misbehave.HANG if now_at == stage else None) as server:
+        threading.Timer(0.3, stop.set).start()
+        relay = SmtpSettings.from_url(server.url())
+        report = deliver(storage, TestMails(), relay, QUICK, now=lambda: NOW, stop=stop)
+    assert report.stopped is None
+    assert states(storage) == {"queued": 2}
 
 
 def test_a_broken_template_ends_the_pass_and_keeps_the_queue(storage: Storage) -> None:
