@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digestbot.desk import Desk
-from digestbot.model import EntryKind
+from digestbot.model import EntryKind, EntryState
 from digestbot.storage.outbox import Notice
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HELD, FOLDER = "drop held: ", "folder among the drops: "  # and its name
 STOPPED, SILENCE, FAILING, CLOCK = "delivery stopped", "silence", "failing runs", "clock"
 FAILING_RUNS = 3  # in a row, until the operator is told
+_ANSWERED = (EntryState.SENT, EntryState.DEFERRED, EntryState.BOUNCED)  # a relay took part in it
 JUMP_TOLD_S = 3600  # a clock that is set by less makes no digest late
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def note_run(desk: Desk, report: RunReport, finished_at: datetime) -> None:
     delivery = report.delivery
     if delivery is not None and delivery.stopped:
         tell_operator(desk, STOPPED, str(delivery.stopped), report.now)
-    elif delivery is not None and delivery.counts:
+    elif delivery is not None and any(delivery.counts[state] for state in _ANSWERED):
         clear_alarm(desk, STOPPED)
     listen_for_sources(desk, report.now)
     if report.did_something:

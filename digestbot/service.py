@@ -1,4 +1,7 @@
-"""What `digestbot run` does on its timetable: read drops, tick, keep house."""
+"""What `digestbot run` does on its timetable: read drops, compose, deliver, keep house.
+
+Each in a thread of its own: a slow relay that needs hours for one zone's mails must not make the next zone's slots late.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ from digestbot.alarms import forget_jump, note_failure, note_jump, note_run, not
 from digestbot.choosing import current_model
 from digestbot.desk import Desk, open_desk
 from digestbot.model import Status
+from digestbot.outbox import DeliveryReport
 from digestbot.pipeline import (
     RunReport,
     clear_outbox,
     compose_due,
     deliver_due,
-    delivering_even_so,
     ingest_drops,
 )
 from digestbot.scheduler import Job, Scheduler
@@ -30,7 +33,8 @@ from digestbot.smtp import SmtpSettings
 from digestbot.zone_rules import follow_zone_rules
 
 INGEST_EVERY_S = 60
-TICK_EVERY_S = 30
+COMPOSE_EVERY_S = 30
+DELIVER_EVERY_S = 5  # one question to an index where nothing waits
 HOUSEKEEPING_EVERY_S = 3600
 
 log = logging.getLogger(__name__)
@@ -43,7 +47,8 @@ def serve_forever(settings: Settings, *, stop: threading.Event) -> None:
         announce(keeper, _now())
         work: dict[str, tuple[float, Callable[[], object]]] = {
             "ingest": (INGEST_EVERY_S, lambda: ingest(reader)),
-            "tick": (TICK_EVERY_S, lambda: tick(sender, stop)),
+            "compose": (COMPOSE_EVERY_S, lambda: compose(sender, stop)),
+            "deliver": (DELIVER_EVERY_S, lambda: deliver(sender, stop)),
             "housekeeping": (HOUSEKEEPING_EVERY_S, lambda: keep_house(keeper, _now())),
         }
         Scheduler(
@@ -86,16 +91,21 @@ def ingest(desk: Desk) -> RunReport:
     return report
 
 
-def tick(desk: Desk, stop: threading.Event) -> RunReport:
-    """Composes what is due and tries each due mail once."""
+def compose(desk: Desk, stop: threading.Event) -> RunReport:
+    """Composes what is due, after ending what waited too long."""
     report = RunReport(_now())
-    cleared = clear_outbox(desk, report.now)
-    with delivering_even_so(desk, _now, stop=stop):
-        report.digests = compose_due(desk, report.now, stop=stop)
+    report.delivery = DeliveryReport(clear_outbox(desk, report.now))
+    report.digests = compose_due(desk, report.now, stop=stop)
     if any(ended := astuple(report.digests)):
         log.info("slots: %d composed, %d empty, %d late, %d paused", *ended)
+    note_run(desk, report, _now())
+    return report
+
+
+def deliver(desk: Desk, stop: threading.Event) -> RunReport:
+    """Tries each due mail once."""
+    report = RunReport(_now())
     report.delivery = deliver_due(desk, _now, stop=stop)
-    report.delivery.counts.update(cleared)
     note_run(desk, report, _now())
     return report
 

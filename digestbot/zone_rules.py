@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from digestbot import schedule
-from digestbot.model import Status, Subscriber, SubscriberId
+from digestbot.model import Status, SubscriberId
 from digestbot.storage import Storage
 
 BLOCK = 1000
@@ -33,7 +33,7 @@ def follow_zone_rules(storage: Storage, now: datetime) -> int:
     changed = 0
     everybody = storage.subscribers.everybody(Status.CONFIRMED)
     while block := list(itertools.islice(everybody, BLOCK)):
-        changed += _replan(storage, block, now)
+        changed += _replan(storage, [s.id for s in block], now)
     storage.operation.set_fact(FACT, found)
     if changed:
         log.info("new rules of time zones: %d next digests are due at another time", changed)
@@ -57,16 +57,16 @@ def _zone_file(name: str) -> bytes:
     return resources.files("tzdata.zoneinfo").joinpath(name).read_bytes()
 
 
-def _replan(storage: Storage, subscribers: Sequence[Subscriber], now: datetime) -> int:
-    ids = [s.id for s in subscribers]
+def _replan(storage: Storage, ids: Sequence[SubscriberId], now: datetime) -> int:
     moved: dict[SubscriberId, tuple[datetime | None, datetime | None]] = {}
     with storage.transaction():
+        subscribers = storage.subscribers.get_many(ids).values()
         since = min([now, *(s.next_due_at for s in subscribers if s.next_due_at)]).date()
         recorded = storage.slots.recorded(ids, since - timedelta(days=3))
         for s in subscribers:
             plan, taken = s.schedule, recorded.get(s.id, set())
             at = schedule.reschedule(plan, plan, s.next_due_at, now, recorded=taken).next_due_at
-            if at != s.next_due_at:
+            if s.next_due_at is not None and at != s.next_due_at:
                 moved[s.id] = (s.next_due_at, at)
         storage.subscribers.advance(moved)
     return len(moved)

@@ -1,82 +1,17 @@
-"""`digestbot run` as a real process whose wall clock is set back and forth by hours; its monotonic clock goes on."""
+"""`digestbot run` as a real process whose wall clock is set back and forth by hours."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import pytest
 
 from tests.household import Household, household
+from tests.shifted_process import Process, process, wait_for
 
-__all__ = ["household"]
-
-FOLDERS = (Path("/usr/lib/x86_64-linux-gnu/faketime"), Path("/usr/lib/aarch64-linux-gnu/faketime"))
-SOON_S = 120  # a tick comes within two minutes of real time
-
-
-class Process:
-    """The scheduler, and the clock on its wall."""
-
-    def __init__(self, folder: Path) -> None:
-        library = next((f / "libfaketimeMT.so.1" for f in FOLDERS if f.is_dir()), None)
-        if library is None:
-            pytest.skip("libfaketime is not installed")
-        self._clock = folder / "clock"
-        self._faked = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(self._clock),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-        }
-        self._log = folder / "log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def set_clock(self, now: str) -> None:
-        ahead = datetime.fromisoformat(now) - datetime.now(UTC)
-        changed = self._clock.with_suffix(".new")
-        changed.write_text(f"{ahead / timedelta(seconds=1):+.0f}")
-        changed.rename(self._clock)
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "digestbot", "run"]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, env={**os.environ, **self._faked}, stdout=log, stderr=log
-            )
-
-    def stop(self) -> str:
-        assert self._process is not None
-        self._process.terminate()
-        assert self._process.wait(60) == 0
-        return self._log.read_text()
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-
-@pytest.fixture
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("clock"))
-    yield process
-    if process.is_running:
-        process.stop()
+__all__ = ["household", "process"]
 
 
 def wait_for_mail(household: Household, process: Process, email: str) -> None:
-    end = time.monotonic() + SOON_S
-    while email not in household.server.recipients:
-        assert process.is_running
-        assert time.monotonic() < end, f"no mail to {email} within {SOON_S} s"
-        time.sleep(0.1)
+    wait_for(lambda: email in household.server.recipients, process)
 
 
 def test_a_clock_set_back_and_forth_by_hours_repeats_nothing_and_ticks_go_on(

@@ -122,7 +122,7 @@ def test_a_scheduler_logs_json_with_run_ids_and_no_address(waiting: Household) -
     assert "@" not in log.read_text()
     assert "drops from state/drops/incoming" in found[0]["event"]
     assert "1 confirmed subscribers; the next digest is due" in found[1]["event"]
-    assert [line["event"] for line in found if line.get("job") == "tick"]
+    assert [line["event"] for line in found if line.get("job") == "compose"]
 
 
 def test_a_terminal_shows_peoples_form(waiting: Household) -> None:

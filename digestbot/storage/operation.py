@@ -12,7 +12,7 @@ from digestbot.storage.database import Database, from_epoch, to_epoch
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    kind: str  # a few words, such as "silence", "delivery stopped" or "failing runs: tick"
+    kind: str  # a few words, such as "silence", "delivery stopped" or "failing runs: compose"
     since: datetime
     detail: str
     told_at: datetime | None  # when the operator's mail was queued

@@ -58,7 +58,7 @@ _MAY_BE_MAILED = """(kind = 'operator' OR EXISTS (
 # digest is longest ago.
 _LAST_SENT = """COALESCE((SELECT MAX(last.slot) FROM outbox last
     WHERE last.subscriber_id = outbox.subscriber_id AND last.slot IS NOT NULL AND last.state = 'sent'), '')"""
-_TURN = f"""kind = 'digest', CASE WHEN EXISTS (SELECT 1 FROM outbox missed
+_TURN = f"""kind IN ('digest', 'quiet'), CASE WHEN EXISTS (SELECT 1 FROM outbox missed
     WHERE missed.subscriber_id = outbox.subscriber_id AND missed.slot > {_LAST_SENT}
     AND missed.state = 'cancelled' AND missed.reply = '{PUT_OFF}') THEN 0 ELSE 1 END, {_LAST_SENT}, due_at, id"""
 
