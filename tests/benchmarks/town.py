@@ -20,26 +20,29 @@ _BLOCK = 10_000
 
 
 def town_settings(folder: Path, smtp_url: str = "smtp://127.0.0.1:2599", **more: str) -> Settings:
-    return parse_settings(
-        {
-            "DIGESTBOT_STATE": str(folder / "state"),
-            "DIGESTBOT_SMTP_URL": smtp_url,
-            "DIGESTBOT_SECRET_KEY": "a secret of thirty-two characters",
-            "DIGESTBOT_BASE_URL": "https://papers.example.org",
-            "DIGESTBOT_FROM": "Papers <digests@example.org>",
-            **more,
-        }
-    )
+    return parse_settings(town_environ(folder, smtp_url, **more))
+
+
+def town_environ(folder: Path, smtp_url: str = "smtp://127.0.0.1:2599", **more: str) -> dict[str, str]:
+    """The settings as the environment of a process has them."""
+    return {
+        "DIGESTBOT_STATE": str(folder / "state"),
+        "DIGESTBOT_SMTP_URL": smtp_url,
+        "DIGESTBOT_SECRET_KEY": "a secret of thirty-two characters",
+        "DIGESTBOT_BASE_URL": "https://papers.example.org",
+        "DIGESTBOT_FROM": "Papers <digests@example.org>",
+        **more,
+    }
 
 
 @contextmanager
 def open_town(settings: Settings, *, readers: int, papers: int, topics: int = 20_000) -> Iterator[Desk]:
     """A new state with these readers, all due at NOW, and one drop of papers."""
     with open_desk(settings) as desk:
-        settings.drops.mkdir(parents=True, exist_ok=True)
-        drop = settings.state / "drop.jsonl"
-        drop.write_text("".join(paper_lines(papers)), encoding="utf-8")
-        ingest_file(desk.storage.papers, drop, now=NOW - timedelta(hours=1))
+        if papers:
+            drop = settings.state / "drop.jsonl"
+            drop.write_text("".join(paper_lines(papers)), encoding="utf-8")
+            ingest_file(desk.storage.papers, drop, now=NOW - timedelta(hours=1))
         people = town_people(readers, topics)
         while block := [person for _, person in zip(range(_BLOCK), people, strict=False)]:
             desk.storage.subscribers.add(block, now=NOW - timedelta(days=2))
