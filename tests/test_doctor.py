@@ -272,3 +272,10 @@ def test_a_host_without_any_mail_port(healthy: Household) -> None:
 def test_a_server_that_takes_small_mails_only(healthy: Household) -> None:
     healthy.server.features = ("SIZE 100000",)
     one_trouble(healthy, "warn", "message size", "100,000 bytes")
+
+
+def test_a_state_folder_that_cannot_be_is_said_once(household: Household) -> None:
+    Path("taken").touch()
+    household.set("STATE", "taken/state")
+    answer = household.run("doctor", "--json", now=NOW)
+    assert [check for level, check in troubles(answer) if level == "FAIL"] == ["folders"]

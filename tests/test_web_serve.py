@@ -14,7 +14,7 @@ import pytest
 
 from digestbot.errors import SettingsError, UsageError
 from digestbot.settings import parse_settings
-from digestbot.web.server import serve_in_thread
+from digestbot.web.server import serve, serve_in_thread
 from tests.web_world import SECRET
 
 
@@ -60,3 +60,10 @@ def test_what_hinders_is_said(tmp_path: Path) -> None:
         handle.stop()
     with pytest.raises(UsageError, match="cannot listen"):
         serve_in_thread(settings, "nowhere.invalid", 8025)
+
+
+def test_a_server_that_cannot_be_says_no_address(tmp_path: Path) -> None:
+    told: list[str] = []
+    with pytest.raises(SettingsError, match="SECRET_KEY"):
+        serve(parse_settings({"DIGESTBOT_STATE": str(tmp_path)}), "127.0.0.1", 0, tell=told.append)
+    assert told == []

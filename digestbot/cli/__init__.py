@@ -83,7 +83,7 @@ def instant(text: str) -> datetime:
     metavar="INSTANT",
     help="Decide and record everything as of this time (ISO 8601; UTC if no offset).",
 )
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.option("--debug", is_flag=True, help="Show tracebacks; `run` and `serve` log more, with addresses.")
 @click.pass_context
 def cli(ctx: click.Context, now: datetime | None, debug: bool) -> None:
     """Personal daily digests of new papers, chosen well and sent safely.

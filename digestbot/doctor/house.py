@@ -12,7 +12,7 @@ from pathlib import Path
 from digestbot.backup import backup_made_at
 from digestbot.desk import make_renderer
 from digestbot.doctor.finding import Finding, fail, ok, warn
-from digestbot.errors import DigestbotError, StorageError, TemplateError
+from digestbot.errors import DigestbotError, SettingsError, StorageError, TemplateError
 from digestbot.links import Links, derive_key
 from digestbot.model import (
     Digest,
@@ -51,7 +51,8 @@ def check_secret(settings: Settings) -> Iterator[Finding]:
 
 
 def check_folders(settings: Settings) -> Iterator[Finding]:
-    folders = [settings.state, *(settings.drops / name for name in ("incoming", "done", "rejected", "held"))]
+    names = ("incoming", "done", "rejected", "held") if settings.drops.is_dir() else ()
+    folders = [settings.state, *(settings.drops / name for name in names)]
     problems = [problem for folder in folders if (problem := _write_problem(folder))]
     for problem in problems:
         yield fail(
@@ -72,6 +73,8 @@ def check_database(settings: Settings, now: datetime) -> Iterator[Finding]:
     try:
         with open_as_it_is(settings) as storage:
             yield from _database(path, storage, now)
+    except SettingsError as error:
+        yield fail("database", str(error), "install what it names, or set DIGESTBOT_DATABASE")
     except StorageError as error:
         mend = (
             "restore a backup, or see who else holds it" if path else "see that the server runs, and its log"
@@ -135,7 +138,7 @@ def _newest_record(settings: Settings) -> datetime | None:
     try:
         with open_as_it_is(settings) as storage:
             return None if find_flaw(storage.db) else storage.entries.last_recorded_at()
-    except StorageError:
+    except (SettingsError, StorageError):
         return None  # said by check_database
 
 

@@ -43,12 +43,13 @@ class Handle:
 def serve(
     settings: Settings, host: str, port: int, *, tell: Callable[[str], None] = lambda url: None
 ) -> None:
-    """Serves until Ctrl-C or SIGTERM; `tell` gets the URL. Raises UsageError where it cannot listen."""
+    """Serves until Ctrl-C or SIGTERM; `tell` gets the URL. Raises UsageError where it cannot listen, and as Site()."""
+    site = Site(settings)
     listener = _listen(host, port)
     tell(_url(listener))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # uvicorn raises it again once everything has ended
-    _server(Site(settings)).run(sockets=[listener])
+    _server(site).run(sockets=[listener])
 
 
 def serve_in_thread(
