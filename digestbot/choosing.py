@@ -46,6 +46,11 @@ class Candidates:
     def by_id(self) -> Mapping[PaperId, Paper]:
         return {paper.id: paper for paper in self.papers}
 
+    @cached_property
+    def ranker(self) -> ranking.Ranker:
+        """Kept for all blocks of subscribers: it remembers the topics that many share."""
+        return ranking.Ranker(self.index)
+
 
 def gather(desk: Desk, now: datetime) -> Candidates:
     """The candidates of this instant, with all that ranking prepares once for everybody."""
@@ -87,13 +92,13 @@ def choose(
     ids = [s.id for s in subscribers]
     votes = desk.storage.subscribers.votes(ids)
     sent = _sent(desk, ids, candidates)
-    index = _index_with_liked(desk, candidates, votes)
+    ranker = _ranker_with_voted(desk, candidates, votes)
     profiles = [TopicProfile(s.preferences.topics, votes.get(s.id, ())) for s in subscribers]
     depth = DEPTH * max((s.preferences.max_papers for s in subscribers), default=0)
-    rankings = ranking.rank(index, profiles, [sent[i] for i in ids], now=candidates.now, depth=depth)
+    rankings = ranker.rank(profiles, [sent[i] for i in ids], now=candidates.now, depth=depth)
     return {
         subscriber.id: _digest(
-            desk, candidates, index, subscriber, slots[subscriber.id], found, profile, sent
+            desk, candidates, ranker.index, subscriber, slots[subscriber.id], found, profile, sent
         )
         for subscriber, found, profile in zip(subscribers, rankings, profiles, strict=True)
     }
@@ -143,22 +148,15 @@ def _sent(
     return {i: {merged.get(paper, paper) for paper in papers} for i, papers in sent.items()}
 
 
-def _index_with_liked(
+def _ranker_with_voted(
     desk: Desk, candidates: Candidates, votes: Mapping[SubscriberId, Sequence[Vote]]
-) -> ranking.Index:
-    """The index, with the papers that somebody of this block voted on."""
-    voted = {vote.paper_id for said in votes.values() for vote in said}
-    if voted <= candidates.by_id.keys():
-        return candidates.index
-    liked = desk.storage.papers.papers(sorted(voted))
-    known = list(liked.values())
-    return ranking.index(
-        candidates.model,
-        candidates.papers,
-        known,
-        embedder=desk.embedder,
-        embeddings=embeddings_of(desk.storage, desk.embedder, [*candidates.papers, *known]),
-    )
+) -> ranking.Ranker:
+    """The ranker of all, with the papers that somebody of this block voted on."""
+    voted = {vote.paper_id for said in votes.values() for vote in said} - candidates.by_id.keys()
+    if not voted:
+        return candidates.ranker
+    known = list(desk.storage.papers.papers(sorted(voted)).values())
+    return candidates.ranker.with_others(known, embeddings_of(desk.storage, desk.embedder, known))
 
 
 def _trending_for(

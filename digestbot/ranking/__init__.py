@@ -1,12 +1,5 @@
 """Text to vectors, profile to scores, reasons and diversity. Pure: values in, values out. docs/ranking.md tells how."""
 
-import os
-
-# One thread, set before numpy is loaded: the same sums on every machine, and no fight over the cores (a decomposition
-# of 0.3 s took 7 s on a busy machine with two).
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 from digestbot.ranking.batch import BatchProfile, BatchRanking, rank_batch
 from digestbot.ranking.candidates import Index, embed_papers, index
 from digestbot.ranking.diversity import diversify
@@ -14,7 +7,7 @@ from digestbot.ranking.embedding import Embedder, load_embedder
 from digestbot.ranking.explanation import Explanation, Part, explain
 from digestbot.ranking.fitting import fit
 from digestbot.ranking.limits import check_topics
-from digestbot.ranking.scoring import Ranking, rank
+from digestbot.ranking.scoring import Ranker, Ranking, rank
 from digestbot.ranking.statistics import Embeddings, Model, StaleModel, load
 from digestbot.ranking.trending import trending
 
@@ -27,6 +20,7 @@ __all__ = [
     "Index",
     "Model",
     "Part",
+    "Ranker",
     "Ranking",
     "StaleModel",
     "check_topics",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -160,6 +160,27 @@ def index(
         lengths=np.array(lengths, dtype=float) / model.average_length,
         families=_families(candidates),
         categories=_categories(candidates),
+    )
+
+
+def with_others(index: Index, others: Sequence[Paper], embeddings: Embeddings | None = None) -> Index:
+    """The index with more papers behind its candidates that somebody voted on; what is there already stays as it is."""
+    fresh = [paper for paper in _distinct(others) if paper.id not in index.row_of]
+    if not fresh:
+        return index
+    model = index.model
+    table = weigh(model, [counts(words(p.record.title), words(p.record.abstract)) for p in fresh])
+    raw = raw_vectors(model, table)
+    if index.embedder:
+        raw = np.hstack([_embedded(index.embedder, fresh, embeddings or {}, model.embedded), raw])
+    papers = (*index.papers, *fresh)
+    return replace(
+        index,
+        papers=papers,
+        row_of={paper.id: row for row, paper in enumerate(papers)},
+        vectors=np.vstack([index.vectors, around_mean(model, raw)]),
+        words=sparse.vstack([index.words, table], format="csr"),
+        _likeness={},
     )
 
 

@@ -39,7 +39,7 @@ def explain(index: Index, profile: TopicProfile, paper_id: PaperId, now: datetim
         if row in said.authors:
             parts.append(Part("author", f"{topic.name}: {said.authors[row]}", 0.0))
         if row in said.terms:
-            terms = ", ".join(said.matched.get(row, ())) or "its categories"
+            terms = ", ".join(said.matched(row)) or "its categories"
             parts.append(
                 Part(
                     "topic", f"{topic.name}: {terms}; weight {topic.weight:g}", topic.weight * said.terms[row]

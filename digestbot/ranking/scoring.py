@@ -9,23 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from scipy import sparse
 
-from digestbot.model import PaperId, Reason, ReasonKind, Scored, Topic, TopicProfile
-from digestbot.ranking.candidates import Index
-from digestbot.ranking.statistics import Floats
+from digestbot.model import Paper, PaperId, Reason, ReasonKind, Scored, Topic, TopicProfile
+from digestbot.ranking.candidates import Index, with_others
+from digestbot.ranking.statistics import Embeddings, Floats, Rows
+from digestbot.ranking.terms import ENOUGH, LARGE, SURE
 from digestbot.ranking.topics import (
-    ENOUGH,
-    LARGE,
     MEANING,
-    SURE,
     WHOLE,
     TopicEvidence,
+    TopicReader,
     clear_from,
-    gather_evidence,
     whole_meaning,
 )
 from digestbot.ranking.votes import VoteEvidence, VoteLearner, latest_opinions
@@ -33,7 +33,7 @@ from digestbot.ranking.votes import VoteEvidence, VoteLearner, latest_opinions
 AUTHOR_FLOOR = 0.95  # a followed author's papers score at least this, all others less
 TASTE = 5  # likes from where they tell what a reader means by a word
 KEPT = 0.1  # what dislikes leave at least of the evidence of terms
-STRIP = 64  # profiles added up at once, so that the arrays stay in the processor's cache
+_NONE: Rows = np.zeros(0, dtype=np.int64)
 DECIMALS = 6  # of a score: rounding in the last digits never turns an order
 
 
@@ -74,13 +74,24 @@ class Ranker:
 
     def __init__(self, index: Index) -> None:
         self.index = index
+        self._reader = TopicReader(index)
         self._learner: VoteLearner | None = None
+
+    def with_others(self, papers: Sequence[Paper], embeddings: Embeddings | None = None) -> Ranker:
+        """One that knows these papers, too, for votes on them; what both read of topics is remembered by both."""
+        index = with_others(self.index, papers, embeddings)
+        if index is self.index:
+            return self
+        self._learner = self._learner or VoteLearner(self.index)
+        found = copy(self)
+        found.index, found._learner = index, self._learner.on(index)
+        return found
 
     def weigh(
         self, profiles: Sequence[TopicProfile], sent: Sequence[AbstractSet[PaperId]], now: datetime
     ) -> list[Evidence]:
         """Everything each profile says of every candidate."""
-        said = gather_evidence(self.index, (topic for profile in profiles for topic in profile.topics))
+        said = self._reader.read(topic for profile in profiles for topic in profile.topics)
         speaking = [
             [(topic, said[topic]) for topic in profile.topics if topic.weight > 0] for profile in profiles
         ]
@@ -116,31 +127,41 @@ class Ranker:
         self, speaking: Sequence[Sequence[tuple[Topic, TopicEvidence]]]
     ) -> tuple[Floats, Floats, Floats]:
         """Profiles x candidates: evidence of terms, their mentions, and meaning in standard deviations, of all topics
-        together."""
-        terms = np.zeros((len(speaking), self.index.size))
-        mentions, meaning = np.zeros_like(terms), np.zeros_like(terms)
-        for at, topics in enumerate(speaking):
-            for topic, said in topics:
-                if said.terms:
-                    terms[at, said.term_rows] += topic.weight * said.term_values
-                    mentions[at, said.term_rows] += said.mentions
-            if topics and self.index.model.papers >= LARGE:
-                meaning[at] = self._meaning(topics)
+        together: tables of profiles x topics times those of topics x candidates."""
+        said = list({id(said): said for topics in speaking for _, said in topics}.values())
+        number = {id(said): at for at, said in enumerate(said)}
+        columns = [number[id(said)] for topics in speaking for _, said in topics]
+        weights = [topic.weight for topics in speaking for topic, _ in topics]
+        ends = np.cumsum([0, *map(len, speaking)])
+        shape = len(speaking), len(said)
+        by_weight = sparse.csr_array((weights, columns, ends), shape=shape)
+        once = sparse.csr_array((np.ones(len(columns)), columns, ends), shape=shape)
+        rows = np.concatenate([_NONE, *(one.term_rows for one in said)])
+        row_ends = np.cumsum([0, *(len(one.term_rows) for one in said)])
+
+        def table(values: Sequence[Floats]) -> sparse.csr_array:
+            whole = np.concatenate([np.zeros(0), *values])
+            return sparse.csr_array((whole, rows, row_ends), shape=(len(said), self.index.size))
+
+        terms = (by_weight @ table([one.term_values for one in said])).toarray()
+        mentions = (once @ table([one.mentions for one in said])).toarray()
+        if self.index.model.papers < LARGE or not said:
+            return terms, mentions, np.zeros_like(terms)
+        lengths = np.sqrt(by_weight.multiply(by_weight).sum(axis=1))
+        shares = sparse.csr_array(sparse.diags_array(1.0 / np.where(lengths > 0, lengths, 1.0)) @ by_weight)
+        meaning = np.asarray(shares @ np.stack([one.meaning for one in said]))
+        self._add_whole(speaking, meaning)
         return terms, mentions, meaning
 
-    def _meaning(self, topics: Sequence[tuple[Topic, TopicEvidence]]) -> Floats:
-        """The sum of the topics' meanings by weight, and their words read as one text; again of spread 1."""
-        if len(topics) == 1:
-            return topics[0][1].meaning
-        norm = math.sqrt(sum(topic.weight**2 for topic, _ in topics))
-        total = sum(
-            ((topic.weight / norm) * said.meaning for topic, said in topics), np.zeros(self.index.size)
-        )
-        whole = whole_meaning(self.index, [topic for topic, _ in topics])
-        if whole is None:
-            return total
-        share = WHOLE * math.sqrt(len(topics))
-        return (total + share * whole) / math.sqrt(1.0 + share**2)
+    def _add_whole(self, speaking: Sequence[Sequence[tuple[Topic, TopicEvidence]]], meaning: Floats) -> None:
+        """Adds to the sums of several topics what their words say as one text; again of spread 1."""
+        if self.index.embedder is None:
+            return
+        for at, topics in enumerate(speaking):
+            whole = whole_meaning(self.index, [topic for topic, _ in topics])
+            if whole is not None:
+                share = WHOLE * math.sqrt(len(topics))
+                meaning[at] = (meaning[at] + share * whole) / math.sqrt(1.0 + share**2)
 
     def _add_up(
         self,
@@ -175,6 +196,22 @@ class Ranker:
         spoken = np.where(mentions >= enough, terms, 0.0)
         return relevance, _scores(relevance, threshold, spoken, written)
 
+    def rank(
+        self,
+        profiles: Sequence[TopicProfile],
+        barred: Sequence[AbstractSet[PaperId]],
+        *,
+        now: datetime,
+        depth: int,
+    ) -> list[Ranking]:
+        """One ranking per profile; `barred[i]` was already sent to subscriber i, `now` ages the votes.
+
+        Papers voted on and papers with an excluded term never appear. Equal scores are in the order of ids. Give
+        blocks of about 1,000 profiles: memory is some arrays of profiles x candidates.
+        """
+        weighed = self.weigh(profiles, barred, now)
+        return [_ranking(self.index, evidence, depth) for evidence in weighed]
+
 
 def _scores(
     relevance: Floats, threshold: Floats, terms: Floats, written: Sequence[tuple[int, int]]
@@ -199,13 +236,8 @@ def rank(
     now: datetime,
     depth: int,
 ) -> list[Ranking]:
-    """One ranking per profile; `barred[i]` was already sent to subscriber i, `now` ages the votes.
-
-    Papers voted on and papers with an excluded term never appear. Equal scores are in the order of ids. Give blocks
-    of about 1,000 profiles: memory is some arrays of profiles x candidates.
-    """
-    weighed = Ranker(index).weigh(profiles, barred, now)
-    return [_ranking(index, evidence, depth) for evidence in weighed]
+    """One ranking per profile, of one block; see `Ranker.rank`."""
+    return Ranker(index).rank(profiles, barred, now=now, depth=depth)
 
 
 def _ranking(index: Index, evidence: Evidence, depth: int) -> Ranking:

@@ -10,7 +10,8 @@ alone) and there is no embedding model, the same two views of the plain words ta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,7 +21,7 @@ from scipy import sparse
 from digestbot.model import Opinion, PaperId, Vote
 from digestbot.ranking.candidates import Index
 from digestbot.ranking.statistics import Bools, Floats, Rows, normalise
-from digestbot.ranking.topics import LARGE
+from digestbot.ranking.terms import LARGE
 
 HALF_LIFE_DAYS = 365.0
 LEAST_WEIGHT = 0.25  # of the oldest vote
@@ -47,8 +48,11 @@ class VoteEvidence:
     likes: int
 
 
-def latest_opinions(votes: Iterable[Vote]) -> dict[PaperId, Vote]:
+def latest_opinions(votes: Collection[Vote]) -> dict[PaperId, Vote]:
     """The last vote on each paper; the order of `votes` does not matter."""
+    found = {vote.paper_id: vote for vote in votes}
+    if len(found) == len(votes):
+        return found
     return {vote.paper_id: vote for vote in sorted(votes, key=lambda vote: (vote.at, vote.opinion))}
 
 
@@ -69,6 +73,14 @@ class VoteLearner:
         self._words = WordView(index) if words else None
         self._place: dict[int, int] = {}  # row of the index -> row of the tables below
         self._solved = self._pull = self._likeness = np.zeros((0, 0))
+
+    def on(self, index: Index) -> VoteLearner:
+        """The same for an index with the same candidates and model, and other voted papers."""
+        found = copy(self)
+        found._index = index
+        found._words = self._words.on(index) if self._words else None
+        found._place = {}
+        return found
 
     def prepare(self, papers: Iterable[PaperId]) -> None:
         """Compares these papers, those of a block, and forgets the block before."""
@@ -91,7 +103,8 @@ class VoteLearner:
         if any(row not in self._place for row in rows.tolist()):
             self.prepare(votes)
         places = np.array([self._place[row] for row in rows.tolist()])
-        weights, likes = _weights(known, now), np.array([vote.opinion is not Opinion.LESS for vote in known])
+        likes = np.array([vote.opinion is not Opinion.LESS for vote in known])
+        weights = _weights(known, likes, now)
         gram = index.vectors[rows] @ self._solved[places].T
         pulls = np.linalg.solve(gram + np.diag(1.0 / weights), np.where(likes, 1.0, -1.0))
         views = self._above(pulls @ self._pull[places]) + self._above(_near(self._likeness, places, likes))
@@ -117,7 +130,9 @@ class VoteLearner:
         low, middle, high = ordered[
             [round(share * (len(ordered) - 1)) for share in (0.25, 0.5, 0.75)]
         ].tolist()
-        spread = max((high - low) / QUARTILES, float(ordered.std()) / 2.0, 1e-9)
+        count = len(ordered)
+        variance = float(ordered @ ordered) / count - (float(ordered.sum()) / count) ** 2
+        spread = max((high - low) / QUARTILES, math.sqrt(max(variance, 0.0)) / 2.0, 1e-9)
         return np.asarray((values[:size] - middle) / spread)
 
     def _nearest(self, liked: Rows, places: Rows, candidates: Rows) -> dict[int, int]:
@@ -140,6 +155,12 @@ class WordView:
         self._common = (self._others @ model.projection) * (model.variance / (model.variance + level))
         self.pull = self.likeness = np.zeros((0, 0))  # voted papers x (candidates, then background)
 
+    def on(self, index: Index) -> WordView:
+        found = copy(self)
+        found._rows = index.words
+        found._latent = index.words @ index.model.projection
+        return found
+
     def prepare(self, rows: Sequence[int]) -> None:
         self.likeness = (self._rows[rows] @ self._others.T).toarray()
         self.pull = self.likeness - self._latent[rows] @ self._common.T
@@ -151,11 +172,11 @@ def _near(likeness: Floats, places: Rows, likes: Bools) -> Floats:
     return near - DISLIKE * _mean_of_largest(likeness[places[~likes]], NEAREST)
 
 
-def _weights(votes: Sequence[Vote], now: datetime) -> Floats:
+def _weights(votes: Sequence[Vote], likes: Bools, now: datetime) -> Floats:
     """How much each vote counts, together 1: recent ones more, dislikes less."""
-    ages = np.array([max(0.0, (now - vote.at).total_seconds() / 86_400) for vote in votes])
-    weights = np.maximum(LEAST_WEIGHT, 0.5 ** (ages / HALF_LIFE_DAYS))
-    weights[[vote.opinion is Opinion.LESS for vote in votes]] *= DISLIKE
+    days = (now.timestamp() - np.array([vote.at.timestamp() for vote in votes])) / 86_400
+    weights = np.maximum(LEAST_WEIGHT, 0.5 ** (np.maximum(days, 0.0) / HALF_LIFE_DAYS))
+    weights[~likes] *= DISLIKE
     return np.asarray(weights / weights.sum())
 
 
