@@ -271,8 +271,13 @@ class Soak:
             if state not in ("sent", "deferred", "in_doubt", "queued"):
                 yield f"{recipient} got {message_id}, which is {state!r}"
             left = self.gone.get(SubscriberId(int(str(who))))
-            if kind == EntryKind.DIGEST and left and finished_at and int(str(finished_at)) > left.timestamp():
-                yield f"{recipient} got a digest after leaving"
+            if (
+                kind != EntryKind.GOODBYE
+                and left
+                and finished_at
+                and int(str(finished_at)) > left.timestamp()
+            ):
+                yield f"{recipient} got a {kind!r} mail after leaving"
 
 
 def _wrong_ledger(desk: Desk) -> Iterator[str]:
