@@ -129,33 +129,35 @@ def kill_the_server(folder: Path, *, digests: int, kills: int, seed: int = 2) ->
     storage.close()
 
 
+LOCKING = """
+import sqlite3, sys, time
+other = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+other.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+time.sleep(float(sys.argv[2]))
+other.execute("ROLLBACK")
+"""
+
+
 def lock_the_database(folder: Path, *, digests: int, seconds: float) -> None:
     """Another process holds the write lock in the middle of a delivery; it goes on afterwards."""
     emails = composed(folder, digests)
     storage = open_storage(folder)
-    locked = threading.Event()
-
-    def hold() -> None:
-        other = sqlite3.connect(folder / "digestbot.db", isolation_level=None, timeout=60)
-        other.execute("BEGIN IMMEDIATE")
-        locked.set()
-        time.sleep(seconds)
-        other.execute("ROLLBACK")
-        other.close()
-
-    holder = threading.Thread(target=hold)
     began = threading.Event()
+    holders: list[subprocess.Popen[str]] = []
 
     def script(stage: str, argument: str) -> None:
         if stage == "text" and not began.is_set():
             began.set()
-            holder.start()
-            locked.wait(60)
+            command = [sys.executable, "-c", LOCKING, str(folder / "digestbot.db"), str(seconds)]
+            holders.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            assert holders[0].stdout is not None
+            assert holders[0].stdout.readline() == "locked\n"
 
     started = time.monotonic()
     with SmtpServer(script) as server:
         report = run_pass(storage, server.url())
-    holder.join()
+    finish(holders[0])
     assert time.monotonic() - started >= seconds
     assert report.counts == {EntryState.SENT: digests}
     assert server.recipients == sorted(emails)

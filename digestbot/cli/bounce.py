@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json, say, table
+from digestbot.errors import UsageError
 
 STDIN = Path("-")
 
@@ -58,6 +59,8 @@ def _mails(files: tuple[Path, ...]) -> Iterator[tuple[Path, bytes | OSError]]:
 
     for path in files or (STDIN,):
         if path == STDIN:
+            if sys.stdin is None:  # as when started with it closed
+                raise UsageError("no mail comes in: name files, or pipe one in")
             yield path, read_beginning(sys.stdin.buffer)
         else:
             yield from mails_in(path)
