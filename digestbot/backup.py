@@ -12,10 +12,12 @@ from pathlib import Path
 from digestbot import schedule
 from digestbot.errors import StorageError, UsageError
 from digestbot.model import SlotOutcome, SlotRecord, Subscriber, SubscriberId
+from digestbot.owner import Life, life_of
 from digestbot.schedule import Verdict
-from digestbot.settings import Settings
-from digestbot.storage import Storage, open_file
+from digestbot.settings import Settings, parse_settings
+from digestbot.storage import Storage, open_file, open_storage
 from digestbot.storage.copies import copy_database, find_flaw
+from digestbot.storage.moving import Progress, move
 from digestbot.subscriptions import ended_slot, settle_due
 
 BLOCK = 1000  # subscribers at a time
@@ -77,6 +79,29 @@ def backup_made_at(storage: Storage) -> datetime | None:
     """When the last backup was made; None: never."""
     made_at = storage.operation.find_fact(MADE_AT)
     return datetime.fromtimestamp(int(made_at), UTC) if made_at else None
+
+
+# ---- moving -------------------------------------------------------------------------------------------------------
+
+
+def move_state(source: str, target: str, progress: Progress) -> dict[str, int]:
+    """Moves a whole state from one database to another, by their URLs; returns the rows by table.
+
+    Raises UsageError where the source does not exist or somebody delivers from it, or the target is in use.
+    """
+    old, new = (parse_settings({"DIGESTBOT_DATABASE": url}) for url in (source, target))
+    if old.sqlite_path is not None and not old.sqlite_path.exists():
+        raise UsageError(f"{old.sqlite_path}: there is no database")
+    if source == target:
+        raise UsageError("--from and --to name the same database")
+    with open_storage(old) as first, open_storage(new) as second:
+        living = [name for name in first.outbox.owners() if life_of(name) in (Life.HERE, Life.ELSEWHERE)]
+        if living:
+            raise UsageError(
+                f"mails are being sent from the old database (by {living[0]}): stop digestbot first"
+            )
+        with first.db.rehearsal(writing=True):  # nobody decides anything meanwhile
+            return move(first.db, second.db, progress)
 
 
 # ---- restoring ----------------------------------------------------------------------------------------------------

@@ -45,17 +45,43 @@ def init_command(app: App, as_json: bool) -> None:
 
 
 @click.command("migrate")
+@click.option(
+    "--from",
+    "source",
+    metavar="URL",
+    help="Move everything from this database: sqlite:///... or postgresql://...",
+)
+@click.option(
+    "--to", "target", metavar="URL", help="... to this one, which is empty or has part of an earlier move."
+)
 @json_option
 @pass_app
-def migrate_command(app: App, as_json: bool) -> None:
-    """Bring the database to this version's schema. Other commands that write do so, too."""
+def migrate_command(app: App, source: str | None, target: str | None, as_json: bool) -> None:
+    """Bring the database to this version's schema, or move everything to another. Stop digestbot before a move."""
     from digestbot.storage import check_schema
 
+    if source or target:
+        if not source or not target:
+            raise click.UsageError("--from and --to go together")
+        _move(source, target, as_json)
+        return
     with app.storage() as storage:
         version, _ = check_schema(storage)
     if as_json:
         print_json({"schema": version})
     say(f"the database has schema {version}, the newest this digestbot knows")
+
+
+def _move(source: str, target: str, as_json: bool) -> None:
+    from digestbot.backup import move_state
+
+    def tell(table: str, rows: int) -> None:
+        say(f"{table}: {rows:,} rows, verified")
+
+    counts = move_state(source, target, tell)
+    if as_json:
+        print_json({"tables": counts})
+    say("everything is moved: put the new URL into DIGESTBOT_DATABASE, and keep the old database unused")
 
 
 def _write_env(path: Path) -> bool:

@@ -53,6 +53,9 @@ class Database(Protocol):
 
     def has_table(self, name: str) -> bool: ...
 
+    def shape(self, table: str) -> tuple[list[str], list[str]]:
+        """The columns of a table that statements fill, and those of its primary key."""
+
     def skip_locked(self) -> str:
         """What a claiming SELECT ends in, so that two claimers do not wait for each other ('' where not needed)."""
 

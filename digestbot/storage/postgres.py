@@ -208,6 +208,21 @@ class PostgresDatabase:
             is not None
         )
 
+    def shape(self, table: str) -> tuple[list[str], list[str]]:
+        names = self.rows(
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema()"
+            " AND table_name = ? AND is_generated = 'NEVER' ORDER BY ordinal_position",
+            (table,),
+        )
+        keys = self.rows(
+            "SELECT k.column_name FROM information_schema.key_column_usage k"
+            " JOIN information_schema.table_constraints c USING (constraint_schema, constraint_name)"
+            " WHERE c.constraint_type = 'PRIMARY KEY' AND k.table_schema = current_schema() AND k.table_name = ?"
+            " ORDER BY k.ordinal_position",
+            (table,),
+        )
+        return [str(row[0]) for row in names], [str(row[0]) for row in keys]
+
     def skip_locked(self) -> str:
         return "FOR UPDATE SKIP LOCKED"
 

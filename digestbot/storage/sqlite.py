@@ -12,7 +12,7 @@ from pathlib import Path
 import sqlite_utils
 
 from digestbot.errors import StorageError
-from digestbot.storage.database import Row, Value
+from digestbot.storage.database import Row, Value, as_int
 
 BUSY_TIMEOUT_S = 60.0
 CACHE_KIB = 64 * 1024  # at most; with SQLite's own 2 MiB a drop of 100,000 papers takes twice as long
@@ -148,6 +148,11 @@ class SqliteDatabase:
 
     def has_table(self, name: str) -> bool:
         return self.row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)) is not None
+
+    def shape(self, table: str) -> tuple[list[str], list[str]]:
+        rows = self.rows("SELECT name, pk FROM pragma_table_info(?) ORDER BY cid", (table,))
+        keys = sorted((as_int(place), str(name)) for name, place in rows if place)
+        return [str(name) for name, _ in rows], [name for _, name in keys]
 
     def skip_locked(self) -> str:
         return ""
