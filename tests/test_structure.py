@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,3 +158,26 @@ def test_each_library_has_one_door() -> None:
         if len(found) > 1 and library not in SHARED_LIBRARIES
     }
     assert not wrong
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Only click; the rest is loaded by the commands that need it."""
+    code = (
+        "import contextlib, sys\nfrom digestbot.cli import main\n"
+        "with contextlib.suppress(SystemExit):\n    main(['--help'])\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "Commands:" in done.stdout
+    assert "click" in loaded
+    assert not loaded & {
+        "numpy",
+        "scipy",
+        "jinja2",
+        "lxml",
+        "structlog",
+        "sqlite_utils",
+        "starlette",
+        "cryptography",
+    }
