@@ -20,6 +20,9 @@ from digestbot.titles import abstract_key, author_key, title_key, title_words
 
 SHORT_TITLE_WORDS = 4  # titles with fewer need a common author or the same abstract
 NEAR_RATIO = 94.0  # of 100: two letters in thirty
+MAX_NAMESAKES = 100  # a title or abstract that more papers have (`Editorial`) tells nothing
+MAX_VERSIONS = 200  # different things said of one paper; more are an accident or an attack
+_MAX_COMPANY = 20  # authors under which a short title is found
 _KEY_LENGTH = 160  # database indexes hold no endless keys
 
 
@@ -28,16 +31,27 @@ _KEY_LENGTH = 160  # database indexes hold no endless keys
 
 def aliases_of(record: PaperRecord) -> tuple[str, ...]:
     """Under what names this record's paper can be found, ids first. Sharing one is needed, not enough: `same_work`."""
+    words = title_words(record.title)
     aliases = list(_ids(record))
-    aliases.append("title:" + _bounded(title_key(record.title)))
+    if len(words) >= SHORT_TITLE_WORDS:
+        aliases.append("title:" + _bounded(title_key(record.title)))
+    if len(words) < 2 * SHORT_TITLE_WORDS:  # with a hyphen more it may be short elsewhere
+        aliases += _short_title(record, _MAX_COMPANY if len(words) < SHORT_TITLE_WORDS else 1)
     if abstract := abstract_key(record.abstract):
         aliases.append("abstract:" + _bounded(abstract, 0))
-    words = title_words(record.title)
     if record.authors and len(words) >= SHORT_TITLE_WORDS:
         author = _bounded(author_key(record.authors[0]), 40)
         aliases.append(f"near:{author}:" + _bounded(" ".join(words[:3]), 60))
         aliases.append(f"near:{author}:" + _bounded(" ".join(words[-3:]), 60))
     return tuple(dict.fromkeys(aliases))
+
+
+def _short_title(record: PaperRecord, authors: int) -> Iterable[str]:
+    """A title of few words together with what has to agree: an author, else the abstract, else all there is."""
+    title = "short:" + _bounded(title_key(record.title), 60)
+    for name in record.authors[:authors]:
+        yield f"{title}:{_bounded(author_key(name), 40)}"
+    yield f"{title}:{_bounded(record.abstract or f'{record.url} {record.published}', 0)}"
 
 
 def _ids(record: PaperRecord) -> Iterable[str]:
@@ -92,6 +106,8 @@ def _numerals(key: str) -> tuple[str, str]:
 
 
 def _agree(a: PaperRecord, b: PaperRecord) -> bool:
+    if bare(a) == bare(b):
+        return True
     abstract = abstract_key(a.abstract)
     if abstract and abstract == abstract_key(b.abstract):
         return True
@@ -271,12 +287,13 @@ def decide(known: Iterable[Known], entries: Sequence[Entry], seen: Seen) -> Chan
         if matches:
             work = index.join(matches)
             effects.append(_add(work, entry, seen, merged=len(matches) > 1))
-            work.aliases.update(entry.aliases)
         else:
             mailable = seen.mailable and entry.mailable
             work = Work(entry.record, seen.at, mailable, set(entry.aliases), {entry.version: None})
             effects.append(Effect.NEW)
-        index.put(work, entry.aliases)
+        if entry.version in work.versions:
+            work.aliases.update(entry.aliases)
+            index.put(work, entry.aliases)
         works.append(work)
     final = [_survivor(work) for work in works]
     return Change(tuple(dict.fromkeys(final)), tuple(effects), tuple(final))
@@ -285,13 +302,14 @@ def decide(known: Iterable[Known], entries: Sequence[Entry], seen: Seen) -> Chan
 def _add(work: Work, one: Entry, seen: Seen, *, merged: bool) -> Effect:
     """Takes one more record of a known paper into it."""
     before, entry = work.record, one.record
-    if one.version not in work.versions:
+    if one.version not in work.versions and len(work.versions) < MAX_VERSIONS:
         work.versions[one.version] = None
         work.record = _merge_versions(work, before, entry)
     elif _largest(before.upvotes, entry.upvotes) != before.upvotes or (
         _largest(before.comments, entry.comments) != before.comments
     ):
-        work.record = _merge_versions(work, before, entry)
+        upvotes, comments = _largest(before.upvotes, entry.upvotes), _largest(before.comments, entry.comments)
+        work.record = replace(before, upvotes=upvotes, comments=comments)
     if work.first_seen is None and seen.at is not None:  # so far only in somebody's library
         work.first_seen, work.mailable = seen.at, seen.mailable and one.mailable
         return Effect.NEW
@@ -329,7 +347,10 @@ class _Index:
 
     def find(self, entry: Entry) -> list[Work]:
         """All works that this entry proves to be one."""
-        candidates = dict.fromkeys(work for alias in entry.aliases for work in self._works.get(alias, ()))
+        namesakes = (self._works.get(alias, {}) for alias in entry.aliases)
+        candidates = dict.fromkeys(
+            work for works in namesakes if len(works) <= MAX_NAMESAKES for work in works
+        )
         if not candidates:
             return []
         ids = set(_ids(entry.record))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from digestbot import ranking, schedule
-from digestbot.catalogue import aliases_of
+from digestbot.catalogue import SHORT_TITLE_WORDS, aliases_of
 from digestbot.choosing import Candidates, choose, gather
 from digestbot.compose import Nothing
 from digestbot.desk import Desk
@@ -29,6 +29,7 @@ from digestbot.previews import hindrance, local_date
 from digestbot.semantics import embeddings_of
 from digestbot.storage import Storage
 from digestbot.storage.limits import PUT_OFF
+from digestbot.titles import title_key, title_words
 
 _IN_THE_OUTBOX = {
     EntryState.DEFERRED: Cause.DEFERRED,
@@ -163,7 +164,7 @@ def _verdict(desk: Desk, subscriber: Subscriber, paper: Paper, fits: bool, candi
     if paper.id in set(desk.storage.papers.resolve(sent).values()):
         return "no: it was sent already"
     if not paper.mailable:
-        return "no: it came with a backfill"
+        return "no: it came with a backfill, or as a new version of a paper announced earlier"
     if paper.id not in candidates.by_id:
         return "no: it was first seen outside the window"
     if not fits:
@@ -181,4 +182,8 @@ def _find_paper(storage: Storage, name: str) -> Paper:
     for alias in aliases_of(record):
         for known in storage.papers.find_known([alias]):
             return known.paper
+    if len(title_words(name)) < SHORT_TITLE_WORDS:  # such a title alone is no alias
+        for paper in storage.papers.catalogue(library=True):
+            if title_key(paper.record.title) == title_key(name):
+                return paper
     raise UsageError(f"{name!r} is no paper's id, arXiv id, DOI or title; `digestbot papers` lists them")

@@ -91,22 +91,30 @@ def ingest_waiting(
     folder.make()
     with folder.reading():
         waiting = folder.look()
-        reports = []
+        reports: list[DropReport] = []
+        growing: list[str] = []
         for path in waiting.settled:
+            before = folder.stamp(path)
+            if before is None:
+                continue
             report, _ = _ingest(papers, path, purpose)
+            if folder.stamp(path) != before:  # replaced or longer by now: it stays, and is read again
+                growing.append(shown(path.name))
+                reports.append(report)
+                continue
             target = _put_away(folder, path, report)
             if report.held:
                 papers.rename_held(shown(path.name), shown(target.name))
                 report = replace(report, path=shown(target))  # the name that `drops release` wants
             reports.append(report)
-    return _passed(waiting, reports)
+    return _passed(waiting, reports, growing)
 
 
-def _passed(waiting: Waiting, reports: Sequence[DropReport]) -> IngestPass:
+def _passed(waiting: Waiting, reports: Sequence[DropReport], changed: Sequence[str] = ()) -> IngestPass:
     growing, folders = (
         tuple(shown(path.name) for path in some) for some in (waiting.growing, waiting.folders)
     )
-    return IngestPass(tuple(reports), growing, folders)
+    return IngestPass(tuple(reports), (*growing, *changed), folders)
 
 
 def hold_waiting(papers: PaperStore, folder: DropFolder, name: str, *, now: datetime) -> Path:

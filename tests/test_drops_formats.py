@@ -8,6 +8,7 @@ import io
 import json
 import resource
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from digestbot.drops import read_drop, recognise
+from digestbot.drops import DEFECT, DropReading, Format, read_drop, recognise
 from digestbot.drops.identifiers import find_arxiv_id, read_arxiv_id, read_doi
 from digestbot.drops.source import MAX_LINE_BYTES, Source
 from digestbot.drops.text import clean, clean_url, from_html, strip_markup
@@ -520,6 +521,53 @@ def test_an_endless_line_spoils_itself_only(tmp_path: Path) -> None:
     assert (len(papers), [r.line for r in rejected]) == (2, [2])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({"title": "Owls", "abstract": "<!--" * 24_000}),
+        json.dumps({"title": "Owls", "abstract": "<script>" * 12_000 + "<a " * 1000}),
+        "TY  - JOUR\nTI  - x" + "\n continued" * 200_000,
+        "<rss><channel><item " + " ".join(f'a{n}="x"' for n in range(100_000)) + "/></channel></rss>",
+        "<rss>&<channel><item " + " ".join(f'a{n}="x"' for n in range(100_000)) + "></channel></rss>",
+        "title,abstract\n" + 'a","\n' * 300_000,
+        "@article{a, title = {" + "{" * 200_000 + "}" * 200_000 + "}}",
+        "@article{" * 60_000,
+        "SubscribeTitle\n" + "• 1 authors\n" * 100_000,
+    ],
+    ids=lambda text: text[:12],
+)
+def test_what_would_take_quadratic_time_takes_seconds(tmp_path: Path, text: str) -> None:
+    began = time.process_time()
+    refusal(written(tmp_path, text))
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (gzip.compress(gzip.compress(b'{"title": "Owls"}')), "packed with gzip twice"),
+        (b"PK\x03\x04....", "a ZIP archive"),
+        (b"\xef\xbb\xbf", "the file is empty"),
+        (b"\0" * 9, "nothing but zeros"),
+    ],
+)
+def test_what_is_no_text_says_what_it_is(tmp_path: Path, data: bytes, reason: str) -> None:
+    assert reason in refusal(written(tmp_path, data))
+
+
+def test_what_follows_a_gz_takes_nothing_from_it(tmp_path: Path) -> None:
+    packed = gzip.compress(b'{"title": "Owls"}\n')
+    for data in (packed + b"garbage", packed[:-8] + bytes(8)):
+        _, papers, rejected = read(written(tmp_path, data))
+        assert ([p.title for p in papers], len(rejected)) == (["Owls"], 1)
+
+
+def test_numbers_that_no_column_holds_are_none(tmp_path: Path) -> None:
+    page = f"SubscribeOwls at noon\nThey do not read at all.\n• {'9' * 30} authors · Nov 20 {'9' * 30}\n"
+    (paper,) = read(written(tmp_path, page))[1]
+    assert (paper.author_count, paper.comments) == (None, None)
+
+
 # ---- real files -------------------------------------------------------------------------------------------------
 
 
@@ -560,13 +608,22 @@ def damaged(draw: st.DrawFn) -> bytes:
     return data
 
 
+def without_defects(reading: DropReading) -> Iterator[PaperRecord | Revision | Rejection]:
+    try:
+        yield from reading
+    except DropError as error:
+        if DEFECT in str(error):
+            pytest.fail(str(error))
+        raise
+
+
 @given(st.one_of(st.binary(max_size=400), damaged(), damaged().map(gzip.compress)))
 @example(b"@article{a,title={\\")
 @example(b"title\n\r\r\x00")
 def test_any_bytes_give_papers_or_a_report(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = written(tmp_path_factory.getbasetemp(), data, "any")
     with contextlib.suppress(DropError):
-        for item in read_drop(path, received=NOW.date()):
+        for item in without_defects(read_drop(path, received=NOW.date())):
             if not isinstance(item, Rejection):
                 item = item.record if isinstance(item, Revision) else item
                 texts = (
@@ -581,12 +638,23 @@ def test_any_bytes_give_papers_or_a_report(tmp_path_factory: pytest.TempPathFact
                 assert "\0" not in " ".join(texts).encode().decode()  # no lone surrogate either
             else:
                 assert item.reason
+                assert DEFECT not in item.reason
 
 
 @given(st.binary(max_size=200))
 def test_recognition_answers_for_any_bytes(data: bytes) -> None:
     with contextlib.suppress(DropError):
         assert recognise(data).name
+
+
+def test_a_defect_of_a_reader_is_a_reason_too(tmp_path: Path) -> None:
+    def broken(_source: Source, _received: date) -> Iterator[PaperRecord]:
+        yield OWLS
+        raise OverflowError("a defect")
+
+    form = Format("broken", lambda _: True, broken)
+    with pytest.raises(DropError, match=r"please report it with the file \(OverflowError in broken\)"):
+        list(DropReading(Source(written(tmp_path, "x")), form, NOW.date()))
 
 
 def test_the_head_of_a_gz_stream_may_be_short(tmp_path: Path) -> None:

@@ -167,6 +167,48 @@ def test_a_replacement_stays_unmailed_when_another_drop_is_taken_back(tmp_path: 
     assert (papers.candidates(NOW, NOW), papers.count()) == ([], 1)
 
 
+def test_the_same_bytes_twice_are_all_known_however_little_they_say(tmp_path: Path) -> None:
+    papers = store()
+    text = (
+        line("Owls") + line("Owls", url="https://example.org/1") + line("Owls", authors=["A B"]) + line("???")
+    )
+    drop = written(tmp_path, text)
+    assert counts(ingest_file(papers, drop, now=NOW)) == (4, 0, 0, 0)
+    assert counts(ingest_file(papers, drop, now=NOW)) == (0, 4, 0, 0)
+
+
+def test_namesakes_cost_no_more_than_others(tmp_path: Path) -> None:
+    """Compared each with each, these would take minutes."""
+    papers = store()
+    texts = (
+        "".join(line("Editorial", url=f"https://example.org/{n}") for n in range(5000)),
+        "".join(line("Front Matter of the Journal", doi=f"10.5555/{n}") for n in range(5000)),
+        "".join(
+            line(f"Title number {n} of one paper", arxiv_id="2401.00001", upvotes=n) for n in range(2000)
+        ),
+    )
+    began = time.process_time()
+    found = [counts(ingest_file(papers, written(tmp_path, text), now=NOW)) for text in texts]
+    assert time.process_time() - began < 30
+    assert [sum(count) for count in found] == [5000, 5000, 2000]
+    assert (found[0][0], found[1][0], found[2][0]) == (5000, 5000, 1)
+    assert counts(ingest_file(papers, written(tmp_path, texts[1]), now=NOW)) == (0, 5000, 0, 0)
+
+
+def test_a_paper_of_more_versions_than_are_kept_can_be_taken_back(tmp_path: Path) -> None:
+    db = database()
+    papers, store_of_drops = PaperStore(db), DropStore(db)
+    for name, first in (("a", 0), ("b", 1000)):
+        text = "".join(
+            line(f"Title number {n} of one paper", arxiv_id="2401.00001") for n in range(first, first + 300)
+        )
+        ingest_file(papers, written(tmp_path, text, name), now=NOW)
+    drop = store_of_drops.find("a")
+    assert drop is not None
+    assert store_of_drops.withdraw(drop.id).kept
+    assert [p.sightings for p in all_papers(papers)] == [1]
+
+
 def test_a_library_teaches_papers_that_nobody_else_sees(tmp_path: Path) -> None:
     papers = store()
     ingest_file(papers, written(tmp_path, line("Known Owls of the Woods"), "a"), now=NOW)
@@ -263,6 +305,26 @@ def test_a_file_that_still_grows_is_left_until_it_has_settled(folder: DropFolder
     assert ([Path(r.path).name for r in first.reports], first.growing) == (["ready.txt"], ("slow.txt",))
     second = ingest_waiting(papers, folder, now=NOW)
     assert [counts(r) for r in second.reports] == [(0, 2, 0, 0)]
+
+
+def test_a_file_that_changes_while_it_is_read_stays_and_is_read_again(folder: DropFolder) -> None:
+    papers = store()
+    first = written(folder.incoming, line("Owls at Noon Do Not Read"), "drop.jsonl")
+    gone = written(folder.incoming, line("Larks at Dawn Do Not Read"), "gone.jsonl")
+    os.utime(first, (1, 1))
+
+    def meanwhile(path: Path, read: int, size: int) -> None:
+        if path == first and read == size:
+            replacement = written(folder.path, line("Finches at Dusk Do Not Read"), "other")
+            replacement.replace(first)
+            gone.unlink(missing_ok=True)
+
+    found = ingest_waiting(papers, folder, now=NOW, progress=meanwhile)
+    assert ([counts(r) for r in found.reports], found.growing) == ([(1, 0, 0, 0)], ("drop.jsonl",))
+    assert not list(folder.done.iterdir())
+    assert [counts(r) for r in ingest_waiting(papers, folder, now=NOW).reports] == [(1, 0, 0, 0)]
+    assert [p.name for p in folder.done.iterdir()] == ["drop.jsonl"]
+    assert papers.count() == 2
 
 
 def test_links_and_pipes_are_refused(folder: DropFolder, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ docs/formats.md says how to add one.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ FORMATS = (  # in the order of asking: the surest signs first
     Format(pages.SPACED, pages.recognises_spaced, pages.read),
     Format(bibtex.NAME, bibtex.recognises, bibtex.read),
 )
+
+DEFECT = "cannot be read for a defect of digestbot; please report it with the file"
+PACKED = {b"\x1f\x8b": "packed with gzip twice", b"PK\x03\x04": "a ZIP archive", b"BZh": "packed with bzip2"}
+
+log = logging.getLogger(__name__)
 
 PAGES = frozenset({pages.DENSE, pages.SPACED})
 # What lists the papers of a day; the others are collections of any size.
@@ -81,6 +87,9 @@ class DropReading:
                 if not found:
                     raise
                 yield Rejection(str(error), error.line, error.entry)
+            except Exception as error:  # a defect, ours or a library's: one drop must not stop those after it
+                log.exception("the reader of %s", self.format)
+                raise DropError(f"{DEFECT} ({type(error).__name__} in {self.format})") from error
             self.sha256 = self._source.sha256()
 
 
@@ -99,9 +108,12 @@ def read_drop(path: Path, *, received: date) -> DropReading:
 
 def recognise(head: bytes) -> Format:
     """The format of a file that begins so (its first 64 KiB); raises DropError."""
+    for sign, kind in PACKED.items():
+        if head.startswith(sign):
+            raise DropError(f"{kind}; unpack it")
     text = decode_head(head)
-    if not text.strip("\x00 \t\r\n\v\f\x1a"):
-        raise DropError("the file is empty" if not head.strip() else "the file holds nothing but zeros")
+    if not text.strip("\ufeff\x00 \t\r\n\v\f\x1a"):
+        raise DropError("the file holds nothing but zeros" if b"\0" in head else "the file is empty")
     odd = sum(text.count(character) for character in map(chr, (*range(9), *range(14, 27), *range(28, 32))))
     if odd > len(text) / 200:
         raise DropError("a binary file, no text")

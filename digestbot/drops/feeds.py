@@ -28,6 +28,7 @@ ARXIV_RSS = "arxiv-rss"
 FEED = "feed"
 
 MAX_DEPTH = 100
+MAX_ATTRIBUTES = 200  # of one element; feedparser's time is quadratic in them
 MAX_UNCLOSED = 1000  # in files that are no well-formed XML
 _ROOT = re.compile(r"<(?:[\w-]+:)?(rss|feed|rdf)\b", re.IGNORECASE)
 _PROLOG = re.compile(r"\s*(?:<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>|\s+)*", re.DOTALL)
@@ -98,9 +99,11 @@ def _check(data: bytes) -> Rejection | None:
     parser = expat.ParserCreate(namespace_separator=None)
     depth = 0
 
-    def start(_name: str, _attributes: object) -> None:
+    def start(_name: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         depth += 1
+        if len(attributes) > MAX_ATTRIBUTES:
+            raise DropError(f"an element of more than {MAX_ATTRIBUTES} attributes: refused")
         if depth > MAX_DEPTH:
             raise DropError(f"nested more than {MAX_DEPTH} elements deep: refused")
 

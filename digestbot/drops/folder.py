@@ -85,6 +85,14 @@ class DropFolder:
                 found[name] = (status.st_size, status.st_mtime_ns)
         return found, tuple(folders)
 
+    def stamp(self, path: Path) -> tuple[int, int, int] | None:
+        """What tells a file from one that took its place or grew meanwhile; None where it is gone."""
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
     def move(self, path: Path, to: Path, *, report: Mapping[str, object] | None = None) -> Path:
         """Moves a file into one of the folders, never over another file; beside it a report, where given, whose
         path is then the new one."""

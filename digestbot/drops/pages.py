@@ -18,13 +18,14 @@ from digestbot.model import PaperRecord, Rejection
 SPACED = "page-spaced"
 DENSE = "page-dense"
 
+_COUNT = r"\d{1,3}(?:,?\d{3}){0,2}"
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DATE = (
     rf"(?P<month>{'|'.join(_MONTHS)})[a-z]*\.? (?P<day>\d{{1,2}})(?:, ?(?P<year>\d{{4}}))?"
-    r"(?: (?P<comments>\d[\d,]*))?"
+    rf"(?: (?P<comments>{_COUNT}))?"
 )
 _HEADING = re.compile(_DATE, re.IGNORECASE)
-_META = re.compile(rf"(?:• ?(?P<authors>\d[\d,]*) authors?)? ?·? ?(?:{_DATE})?", re.IGNORECASE)
+_META = re.compile(rf"(?:• ?(?P<authors>{_COUNT}) authors?)? ?·? ?(?:{_DATE})?", re.IGNORECASE)
 _FURNITURE = re.compile(
     r"new|get trending papers in your email inbox.*|subscribe|daily papers|by ?AK and the research community",
     re.IGNORECASE,

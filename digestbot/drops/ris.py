@@ -16,6 +16,7 @@ from digestbot.model import PaperRecord, Rejection
 NAME = "ris"
 _START = re.compile(r"^TY {0,2}-", re.MULTILINE)
 _LINE = re.compile(r"^([A-Z][A-Z0-9]) {0,2}- ?", re.MULTILINE)
+_CONTINUED = re.compile(r"\n(?![A-Z][A-Z0-9] {0,2}-)")
 
 
 def recognises(head: str) -> bool:
@@ -32,7 +33,7 @@ def read(source: Source, _received: date) -> Iterator[PaperRecord | Rejection]:
 
 def _read_entry(text: str, place: Place) -> PaperRecord | Rejection:
     """One entry at a time, so that a bad one spoils no other; an end that is missing is added."""
-    tidy = _LINE.sub(r"\1  - ", text)
+    tidy = _LINE.sub(r"\1  - ", _CONTINUED.sub(" ", text))  # rispy joins lines in quadratic time
     found = rispy.loads(tidy + "\nER  - \n", skip_unknown_tags=True)
     if not found:
         return place.rejection("no RIS entry")

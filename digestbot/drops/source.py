@@ -73,6 +73,7 @@ class Source:
         if self._packed:
             self._stream = gzip.GzipFile(fileobj=self._stream, mode="rb")
         self._ahead = b""
+        self._trouble: DropError | None = None  # what came up after some bytes of the head
         try:
             self.head = self._fill(HEAD_BYTES)
         except DropError:
@@ -148,12 +149,19 @@ class Source:
         self.close()
 
     def _fill(self, size: int) -> bytes:
-        while len(self._ahead) < size and (block := self._unpack(size)):
-            self._ahead += block
+        try:
+            while len(self._ahead) < size and (block := self._unpack(size)):
+                self._ahead += block
+        except DropError as error:
+            if not self._ahead:
+                raise
+            self._trouble = error
         return self._ahead[:size]
 
     def _read(self) -> bytes:
         block, self._ahead = self._ahead, b""
+        if not block and self._trouble:
+            raise self._trouble
         return block or self._unpack(_BLOCK)
 
     def _unpack(self, size: int) -> bytes:

@@ -26,7 +26,8 @@ _OTHER_NAMES = {
 }
 _SEPARATORS = (",", ";", "\t")
 
-MAX_ROW_LINES = 200  # an abstract of more lines is a quote that nobody closed
+MAX_ROW_LINES = 50  # an abstract of more lines is a quote that nobody closed
+MAX_LOST_LINES = 10_000  # each is read up to MAX_ROW_LINES times
 
 csv.field_size_limit(MAX_LINE_BYTES)
 
@@ -58,7 +59,7 @@ def _rows(lines: Iterator[str], separator: str, *, width: int) -> Iterator[tuple
     header.
     """
     number = 2
-    lost = False
+    lost, lost_lines = False, 0
     ahead: list[str] = []  # lines to be read again, the last one first
     while True:
         taken: list[str] = []
@@ -74,7 +75,11 @@ def _rows(lines: Iterator[str], separator: str, *, width: int) -> Iterator[tuple
         except csv.Error:
             if not lost:
                 yield number, "broken CSV: a quote in this row is not closed, or not where its field ends"
-            lost = True
+            lost, lost_lines = True, lost_lines + 1
+            if lost_lines > MAX_LOST_LINES:
+                raise DropError(
+                    "broken CSV: too many quotes are not closed; read no further", line=number
+                ) from None
             ahead += reversed(taken[1:])
             del taken[1:]
         number += len(taken)

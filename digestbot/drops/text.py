@@ -18,7 +18,9 @@ _ELEMENTS = (
     "|li|math|ol|p|pre|q|s|section|small|span|strike|strong|sub|sup|table|tbody|td|th|thead|tr|tt|u|ul"
     r"|(?:jats|mml):[\w-]+"
 )
-_MARKUP = re.compile(rf"<!--.*?-->|</?(?:{_ELEMENTS})(?:\s[^<>]*)?/?>", re.IGNORECASE | re.DOTALL)
+_MARKUP = re.compile(
+    rf"<!--.*?(?:-->|$)|</?(?:{_ELEMENTS})(?:\s[^<>]*)?/?>", re.IGNORECASE | re.DOTALL
+)  # what is not closed goes to the end: else quadratic
 _BLOCKS = re.compile(r"</?(?:p|br|div|li|h[1-6]|tr|jats:p|jats:title|jats:sec)\b", re.IGNORECASE)
 _HIDDEN = re.compile(r"<(script|style|iframe|object|svg)\b.*?(?:</\1\s*>|$)", re.IGNORECASE | re.DOTALL)
 

@@ -120,6 +120,7 @@ class DropStore:
         """Makes a paper what the remaining drops say of it."""
         paper = known.paper.id
         versions = [version for version in known.versions if version_key(version) in remaining.versions]
+        versions = versions or list(known.versions)  # where more was said of it than is kept
         mailable = int(remaining.mailable and known.paper.mailable)  # what was never mailed will not be now
         record = replace(merge(versions), upvotes=remaining.upvotes, comments=remaining.comments)
         columns = ", ".join(f"{name} = ?" for name in (*FIELDS, "first_seen", "mailable", "sightings"))

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TypeVar, cast
 
-from digestbot.catalogue import Change, Effect, Entry, Known, Seen, Work, bare, decide
+from digestbot.catalogue import MAX_NAMESAKES, Change, Effect, Entry, Known, Seen, Work, bare, decide
 from digestbot.model import DropId, DropReport, Paper, PaperId, PaperRecord, Revision
 from digestbot.storage.database import (
     BLOCK,
@@ -104,12 +104,15 @@ class PaperStore:
             return list(change.effects), [ids[work] for work in change.work_of_entry]
 
     def find_known(self, aliases: Collection[str]) -> list[Known]:
-        """All papers that have one of the aliases, with everything known of them."""
-        ids: set[Value] = set()
+        """All papers that have one of the aliases, with everything known of them; aliases of too many are left out."""
+        ids: set[PaperId] = set()
         for some in in_blocks(sorted(aliases)):
-            sql = f"SELECT DISTINCT paper_id FROM aliases WHERE alias IN ({placeholders(len(some))})"
-            ids.update(row[0] for row in self._db.rows(sql, some))
-        return list(self.known(cast("set[PaperId]", ids)))
+            sql = f"SELECT alias, paper_id FROM aliases WHERE alias IN ({placeholders(len(some))})"
+            papers: dict[Value, set[PaperId]] = {}
+            for alias, paper_id in self._db.rows(sql, some):
+                papers.setdefault(alias, set()).add(_id(paper_id))
+            ids.update(*(found for found in papers.values() if len(found) <= MAX_NAMESAKES))
+        return list(self.known(ids))
 
     def known(self, ids: Collection[PaperId]) -> Iterator[Known]:
         """Papers of these ids, none of them merged away, with everything known of them."""
