@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree
@@ -16,8 +16,10 @@ import pytest
 import digestbot
 from digestbot.ingest import ingest_file
 from digestbot.withdrawal import withdraw
-from tests.web_world import BIRDS, NOW, World, running
+from tests.programs import node_modules, program
+from tests.web_world import BIRDS, MOSS, NOW, World, running
 
+ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = Path(digestbot.__file__).parent / "samples"
 
 
@@ -121,24 +123,31 @@ def test_search_follows_what_happens_to_papers(tmp_path: Path) -> None:
         assert titles(world.get("/?q=handrail+north").text) == [found]
 
 
-class _Meta(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, str]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        if tag == "meta" and (values.get("name") or "").startswith("citation_"):
-            self.found.append((values["name"] or "", values["content"] or ""))
-
-
-def test_a_papers_page_has_citation_metadata(site: World) -> None:
-    page = site.get("/paper/1").text
-    meta = _Meta()
-    meta.feed(page)
-    assert ("citation_title", "Seven birds on one wire share a song") in meta.found
-    assert [value for name, value in meta.found if name == "citation_author"] == ["Ada Moss", "Ben Fern"]
-    assert ("citation_abstract_html_url", "https://papers.example.org/paper/1") in meta.found
+def test_a_papers_page_yields_its_metadata_to_a_citation_parser(tmp_path: Path) -> None:
+    """Read by the parser behind Wikipedia's citations; the fields are those that Google Scholar asks for."""
+    paper = {
+        "title": 'Cats & "dogs" under <railway> O\u2019Brien\u2019s arches',
+        "authors": ["Zoë Müller-Lyer", "O'Neil, Ann", "Ben <Fern>"],
+        "abstract": MOSS,
+        "published": "2026-11-19",
+        "arxiv_id": "2611.04711v2",
+        "doi": "10.1234/a.b_c",
+    }
+    with running(tmp_path) as world:
+        world.ingest([paper])
+        page = world.get("/paper/5").text
+    command = [program("node"), ROOT / "tests/browser/cite.mjs", node_modules("html-metadata")]
+    done = subprocess.run(list(map(str, command)), input=page, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {
+        "title": paper["title"],
+        "author": paper["authors"],
+        "publication_date": "2026/11/19",
+        "doi": paper["doi"],
+        "arxiv_id": "2611.04711",
+        "pdf_url": "https://arxiv.org/pdf/2611.04711",
+        "abstract": MOSS.strip(),
+        "abstract_html_url": "https://papers.example.org/paper/5",
+    }
 
 
 def test_more_like_this(tmp_path: Path) -> None:
