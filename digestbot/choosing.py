@@ -92,7 +92,7 @@ def choose(
     ids = [s.id for s in subscribers]
     votes = desk.storage.subscribers.votes(ids)
     sent = _sent(desk, ids, candidates)
-    ranker = _ranker_with_voted(desk, candidates, votes)
+    ranker = ranker_with_voted(desk, candidates, votes)
     profiles = [TopicProfile(s.preferences.topics, votes.get(s.id, ())) for s in subscribers]
     depth = DEPTH * max((s.preferences.max_papers for s in subscribers), default=0)
     rankings = ranker.rank(profiles, [sent[i] for i in ids], now=candidates.now, depth=depth)
@@ -148,7 +148,7 @@ def _sent(
     return {i: {merged.get(paper, paper) for paper in papers} for i, papers in sent.items()}
 
 
-def _ranker_with_voted(
+def ranker_with_voted(
     desk: Desk, candidates: Candidates, votes: Mapping[SubscriberId, Sequence[Vote]]
 ) -> ranking.Ranker:
     """The ranker of all, with the papers that somebody of this block voted on."""

@@ -151,7 +151,9 @@ def _preview(site: Site, desk: Desk, visit: Visit) -> Preview:
     subscriber: Subscriber | None = desk.storage.subscribers.get_many([number]).get(number)
     if subscriber is None:
         raise not_found()
-    return next(preview(desk, site.shelf.candidates(desk.storage, visit.now), [subscriber]))
+    candidates = site.shelf.candidates(desk.storage, visit.now)
+    with site.shelf.ranking:
+        return next(preview(desk, candidates, [subscriber]))
 
 
 def _ticket(site: Site, until: int) -> str:

@@ -8,7 +8,8 @@ from datetime import date, timedelta
 
 from starlette.responses import Response
 
-from digestbot import bibliography, ranking
+from digestbot import bibliography
+from digestbot.choosing import ranker_with_voted
 from digestbot.desk import Desk
 from digestbot.links import FeedbackToken
 from digestbot.model import (
@@ -191,7 +192,9 @@ def _rest(site: Site, visit: Visit, desk: Desk, opened: Opened, votes: Collectio
     profile = TopicProfile(
         subscriber.preferences.topics, tuple(v for v in votes if v.at < digest.composed_at)
     )
-    [found] = ranking.rank(candidates.index, [profile], [shown | earlier], now=digest.composed_at, depth=REST)
+    with site.shelf.ranking:
+        ranker = ranker_with_voted(desk, candidates, {subscriber.id: profile.votes})
+        [found] = ranker.rank([profile], [shown | earlier], now=digest.composed_at, depth=REST)
     return [
         DigestPaper(s.paper_id, s.score, s.topic, s.reasons)
         for s in found.scored

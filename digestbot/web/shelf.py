@@ -8,7 +8,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import cached_property
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from digestbot import ranking
@@ -20,8 +20,9 @@ from digestbot.storage import Storage
 FORTNIGHT_DAYS = 14
 OLDEST = timedelta(minutes=10)  # candidates are gathered anew after that, since the window moves on
 ALIKE = 6  # papers of *more like this*
-AMONG = 300  # the newest papers, among which those like an old one are looked for
 LIKENESS_KEPT = 500
+FITTED_HERE = 500  # papers, up to which a page fits the statistics itself
+FITTED_AT_MOST = 2000  # the newest, where the scheduler has stored none
 SUGGESTIONS = 12
 _TERM_WORD = re.compile(r"[^\W_][\w+#-]*")
 
@@ -41,14 +42,16 @@ class Fortnight:
         return sum(len(papers) for _, papers in self.by_day)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _State:
     mark: object
     candidates: Candidates
 
-    @cached_property
-    def terms(self) -> tuple[tuple[str, int], ...]:
-        return suggestible(self.candidates.papers)
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    mark: object
+    terms: Sequence[str]
 
 
 class Shelf:
@@ -57,8 +60,12 @@ class Shelf:
     def __init__(self, window_days: int) -> None:
         self._window = timedelta(days=window_days)
         self._lock = threading.Lock()
+        self.ranking = (
+            threading.Lock()
+        )  # held while ranking: rankers remember what they read, and two threads disturb it
         self._state: _State | None = None
         self._model: ranking.Model | None = None
+        self._terms: _Terms | None = None
         self._alike: OrderedDict[tuple[object, PaperId], list[PaperId]] = OrderedDict()
 
     def candidates(self, storage: Storage, now: datetime) -> Candidates:
@@ -67,8 +74,11 @@ class Shelf:
     def suggest(self, storage: Storage, now: datetime, begun: str) -> list[str]:
         """Terms of the last papers that go on from what was typed, the commonest first; of nothing, the commonest."""
         wanted = " ".join(begun.casefold().split())
-        found = [term for term, _ in self._current(storage, now).terms if _begins(term, wanted)]
-        return found[:SUGGESTIONS]
+        known, mark = self._terms, storage.browsing.mark()
+        if known is None or known.mark != mark:
+            papers = storage.papers.candidates(since=now - self._window, until=now)
+            known = self._terms = _Terms(mark, suggestible(papers))
+        return list(islice((term for term in known.terms if _begins(term, wanted)), SUGGESTIONS))
 
     def more_like(self, storage: Storage, paper: Paper, now: datetime) -> list[PaperId]:
         """The papers of the window most like this one, best first."""
@@ -76,7 +86,8 @@ class Shelf:
         key = (state.mark, paper.id)
         found = self._alike.get(key)
         if found is None:
-            found = self._alike[key] = _alike(state.candidates, paper, now)
+            with self.ranking:
+                found = self._alike[key] = _alike(state.candidates, paper, now)
             while len(self._alike) > LIKENESS_KEPT:
                 self._alike.popitem(last=False)
         return found
@@ -104,22 +115,26 @@ class Shelf:
         return Candidates(tuple(papers), model, ranking.index(model, papers), trending, now)
 
     def _fitted(self, storage: Storage) -> ranking.Model:
+        """Statistics as the scheduler stored them last: fitting takes 2 ms a paper, too long for who waits for a page."""
         count = storage.papers.count()
-        stored = storage.models.find(LEXICAL)
-        for model in (_load(stored), self._model):
-            if model is not None and model.papers <= count <= model.papers * REFIT_AT:
-                self._model = model
-                return model
-        self._model = ranking.fit(storage.papers.catalogue())
-        return self._model
+        model = _load(storage.models.find(LEXICAL)) or self._model
+        is_current = model is not None and model.papers <= count <= model.papers * REFIT_AT
+        if model is None or (count <= FITTED_HERE and not is_current):
+            model = ranking.fit(storage.browsing.newest(FITTED_AT_MOST))
+        self._model = model
+        return model
 
 
 def fortnight(
-    candidates: Candidates, subscriber: Subscriber, votes: Sequence[Vote], now: datetime
+    candidates: Candidates, ranker: ranking.Ranker, subscriber: Subscriber, votes: Sequence[Vote]
 ) -> Fortnight:
-    """What the subscriber's topics and votes would have brought, sent before or not."""
+    """What the subscriber's topics and votes would have brought, sent before or not.
+
+    ranker: of the candidates, with what the votes are on.
+    """
+    now = candidates.now
     profile = TopicProfile(subscriber.preferences.topics, tuple(votes))
-    [found] = ranking.rank(candidates.index, [profile], [set()], now=now, depth=len(candidates.papers))
+    [found] = ranker.rank([profile], [set()], now=now, depth=len(candidates.papers))
     zone = ZoneInfo(subscriber.schedule.timezone)
     since = now - timedelta(days=FORTNIGHT_DAYS)
     by_day: dict[date, list[PaperId]] = {}
@@ -131,14 +146,14 @@ def fortnight(
     return Fortnight([(day, by_day[day][:most]) for day in sorted(by_day, reverse=True)])
 
 
-def suggestible(papers: Iterable[Paper]) -> tuple[tuple[str, int], ...]:
+def suggestible(papers: Iterable[Paper]) -> tuple[str, ...]:
     """Phrases of two or three words that stand in at least two titles, and categories; the commonest first."""
     counted: Counter[str] = Counter()
     for paper in papers:
         found = set(paper.record.categories)
         found.update(_phrases(paper.record.title))
         counted.update(found)
-    return tuple((term, count) for term, count in counted.most_common(3000) if count > 1)
+    return tuple(term for term, count in counted.most_common(3000) if count > 1)
 
 
 def _phrases(title: str) -> Iterable[str]:
@@ -156,12 +171,9 @@ def _begins(term: str, wanted: str) -> bool:
 
 
 def _alike(candidates: Candidates, paper: Paper, now: datetime) -> list[PaperId]:
-    index = candidates.index
-    if paper.id not in index.row_of:
-        newest = sorted(candidates.papers, key=lambda p: -p.id)[:AMONG]
-        index = ranking.index(candidates.model, newest, [paper])
+    ranker = candidates.ranker.with_others([paper])
     profile = TopicProfile(votes=(Vote(paper.id, Opinion.MORE, now),))
-    [found] = ranking.rank(index, [profile], [set()], now=now, depth=ALIKE)
+    [found] = ranker.rank([profile], [set()], now=now, depth=ALIKE)
     return [scored.paper_id for scored in found.scored]
 
 

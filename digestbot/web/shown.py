@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from digestbot import wording
 from digestbot.cards import Content, Run, content, find_links
-from digestbot.choosing import choose
+from digestbot.choosing import choose, ranker_with_voted
 from digestbot.compose import Nothing
 from digestbot.desk import Desk
 from digestbot.links import Links
@@ -47,7 +47,9 @@ class LivePreview:
     """What the next digest would be. `nothing`: why there would be none."""
 
     fortnight: Fortnight
-    history: Sequence[tuple[date, Sequence[Shown]]]  # the fortnight's papers, by day
+    history: Sequence[
+        tuple[date, Sequence[tuple[PaperId, str]]]
+    ]  # the fortnight's papers by day, with their titles
     summary: str
     sections: Sequence[tuple[str, Sequence[Shown]]]
     more: int
@@ -72,6 +74,11 @@ def show(
 
 
 @lru_cache(5000)
+def _title(paper: Paper) -> str:
+    return readable(wording.clean(paper.record.title)) or "Untitled"
+
+
+@lru_cache(5000)
 def _content(paper: Paper, links: Links) -> tuple[Content, tuple[Run, ...]]:
     made = content(paper, CardLength.FULL, links)
     whole = readable(wording.clean(paper.record.abstract))
@@ -92,9 +99,11 @@ def live_preview(site: Site, desk: Desk, subscriber: Subscriber, now: datetime) 
     candidates = site.shelf.candidates(desk.storage, now)
     votes = desk.storage.subscribers.votes([subscriber.id]).get(subscriber.id, ())
     slots = {subscriber.id: local_date(subscriber, now)}
-    result = choose(desk, candidates, [subscriber], slots)[subscriber.id]
-    count = fortnight(candidates, subscriber, votes, now)
-    history = [(day, [show(candidates.by_id[i], desk.links) for i in papers]) for day, papers in count.by_day]
+    with site.shelf.ranking:
+        result = choose(desk, candidates, [subscriber], slots)[subscriber.id]
+        ranker = ranker_with_voted(desk, candidates, {subscriber.id: votes})
+        count = fortnight(candidates, ranker, subscriber, votes)
+    history = [(day, [(i, _title(candidates.by_id[i])) for i in papers]) for day, papers in count.by_day]
     if isinstance(result, Nothing):
         cause = Cause.ALL_SENT if count.papers and result.cause is Cause.BELOW_MINIMUM else result.cause
         return LivePreview(count, history, "", (), 0, _NOTHING.get(cause, "There is nothing to send."))
