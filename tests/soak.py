@@ -78,9 +78,9 @@ class Day:
 class Postbox:
     """What the mail server got, kept small: papers a reader saw as bits of a number."""
 
-    today: dict[str, tuple[str, str]] = field(
-        default_factory=dict
-    )  # message id -> (recipient, hash of the bytes)
+    now: datetime = START
+    today: dict[str, tuple[str, str]] = field(default_factory=dict)  # message id -> recipient, hash
+    got_at: dict[str, datetime] = field(default_factory=dict)  # message id -> when last, today
     seen: dict[str, int] = field(default_factory=dict)  # recipient -> papers
     senders: dict[str, str] = field(default_factory=dict)  # recipient -> envelope sender of the last digest
     copies: int = 0  # mails that came twice, the reply to the first having been lost
@@ -90,6 +90,7 @@ class Postbox:
         found = _MESSAGE_ID.search(mail.data)
         assert found, mail.data[:500]
         message_id, digest = found[1].decode(), sha256(mail.data).hexdigest()
+        self.got_at[message_id] = self.now
         if message_id in self.today:
             self.copies += 1
             if self.today[message_id] != (mail.recipient, digest):
@@ -167,11 +168,13 @@ class Soak:
 
     def _live_a_day(self, desk: Desk, number: int, day: datetime) -> Day:
         self.postbox.today.clear()
+        self.postbox.got_at.clear()
         began, outcomes = time.process_time(), Counter[str]()
         self._arrive(desk, number)
         for hour in range(0, 24, int(PASS_EVERY.total_seconds()) // 3600):
             now = day + timedelta(hours=hour)
             self.relay.is_down = number % OUTAGE_EVERY == OUTAGE_EVERY - 1 and 8 <= hour < 12
+            self.postbox.now = now
             report = run_once(desk, now)
             note_run(desk, report, now)
             assert report.delivery is not None
@@ -259,7 +262,7 @@ class Soak:
     def _wrong_mails(self, desk: Desk, now: datetime) -> Iterator[str]:
         """Each mail of today against its row of the ledger, which is no older than an entry is tried."""
         rows = desk.storage.db.rows(
-            "SELECT message_id, kind, subscriber_id, state, finished_at FROM outbox WHERE composed_at > ?",
+            "SELECT message_id, kind, subscriber_id, state FROM outbox WHERE composed_at > ?",
             (int((now - timedelta(days=4)).timestamp()),),
         )
         known = {str(row[0]): row[1:] for row in rows}
@@ -267,16 +270,14 @@ class Soak:
             if message_id not in known:
                 yield f"{recipient} got {message_id}, which the ledger does not know"
                 continue
-            kind, who, state, finished_at = known[message_id]
-            if state not in ("sent", "deferred", "in_doubt", "queued"):
-                yield f"{recipient} got {message_id}, which is {state!r}"
+            kind, who, state = known[message_id]
             left = self.gone.get(SubscriberId(int(str(who))))
-            if (
-                kind != EntryKind.GOODBYE
-                and left
-                and finished_at
-                and int(str(finished_at)) > left.timestamp()
+            # The reply was lost, and before a second attempt the reader left: that ends the entry.
+            if state not in ("sent", "deferred", "in_doubt", "queued") and not (
+                left and state == "cancelled"
             ):
+                yield f"{recipient} got {message_id}, which is {state!r}"
+            if left and kind != EntryKind.GOODBYE and self.postbox.got_at[message_id] > left:
                 yield f"{recipient} got a {kind!r} mail after leaving"
 
 
