@@ -25,10 +25,9 @@ from digestbot.model import (
     TopicProfile,
     Vote,
 )
-from digestbot.semantics import embeddings_of
+from digestbot.semantics import embeddings_of, model_name, stored_embeddings
 
 DEPTH = 5  # ranked papers kept per paper that a digest shows: what diversity chooses from
-LEXICAL = "lexical"
 REFIT_AT = 1.1  # the catalogue's growth from which its statistics are fitted anew
 
 
@@ -67,7 +66,7 @@ def gather(desk: Desk, now: datetime) -> Candidates:
 def current_model(desk: Desk, now: datetime) -> ranking.Model:
     """The catalogue's statistics; fitted anew, and stored, once the catalogue has grown by a tenth."""
     encoder = desk.embedder.fingerprint if desk.embedder else None
-    name = f"semantic {encoder}" if encoder else LEXICAL
+    name = model_name(desk.embedder)
     count = desk.storage.papers.count()
     stored = desk.storage.models.find(name)
     if stored is not None:
@@ -156,7 +155,8 @@ def ranker_with_voted(
     if not voted:
         return candidates.ranker
     known = list(desk.storage.papers.papers(sorted(voted)).values())
-    return candidates.ranker.with_others(known, embeddings_of(desk.storage, desk.embedder, known))
+    find = embeddings_of if desk.keeps_embeddings else stored_embeddings
+    return candidates.ranker.with_others(known, find(desk.storage, desk.embedder, known))
 
 
 def _trending_for(

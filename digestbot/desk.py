@@ -27,6 +27,7 @@ class Desk:
     links: Links
     renderer: Renderer
     embedder: ranking.Embedder | None = None  # None: ranking is lexical
+    keeps_embeddings: bool = True  # False: new ones are made and forgotten, nothing is written
 
     @property
     def mail_domain(self) -> str:

@@ -21,11 +21,23 @@ def _load(name: str) -> Embedder:
     return load_embedder(name)
 
 
+def model_name(embedder: Embedder | None) -> str:
+    """Under which the catalogue's statistics are stored."""
+    return f"semantic {embedder.fingerprint}" if embedder else "lexical"
+
+
+def stored_embeddings(storage: Storage, embedder: Embedder | None, papers: Sequence[Paper]) -> Embeddings:
+    """The papers' embeddings as far as they are stored; for who may not write."""
+    if embedder is None:
+        return {}
+    return storage.models.vectors(embedder.fingerprint, [paper.id for paper in papers])
+
+
 def embeddings_of(storage: Storage, embedder: Embedder | None, papers: Sequence[Paper]) -> Embeddings:
     """The papers' embeddings; those not stored yet are made and stored."""
     if embedder is None:
         return {}
-    known = storage.models.vectors(embedder.fingerprint, [paper.id for paper in papers])
+    known = stored_embeddings(storage, embedder, papers)
     fresh = embed_papers(embedder, [paper for paper in papers if paper.id not in known])
     storage.models.store_vectors(embedder.fingerprint, fresh)
     return {**known, **storage.models.vectors(embedder.fingerprint, list(fresh))}  # as stored, in float16

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,10 +12,7 @@ from digestbot.errors import UsageError
 from digestbot.model import Opinion, Paper, PaperId, PaperRecord, Topic, TopicProfile, Vote
 from digestbot.ranking import embed_papers, fit, index, rank
 from digestbot.ranking.embedding import OnnxEmbedder, load_embedder
-
-onnx = pytest.importorskip("onnx")
-tokenizers = pytest.importorskip("tokenizers")
-pytest.importorskip("onnxruntime")
+from tests.tiny_model import make_model
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 MEANINGS = [["bees", "hives", "pollen"], ["rivers", "tides", "lakes"], ["ovens", "bread", "flour"]]
@@ -24,33 +20,7 @@ MEANINGS = [["bees", "hives", "pollen"], ["rivers", "tides", "lakes"], ["ovens",
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder as on the hub: an embedding table and nothing else, mean pooling."""
-    home = tmp_path_factory.mktemp("model")
-    words = ["[UNK]", *(word for meaning in MEANINGS for word in meaning)]
-    tokenizer = tokenizers.Tokenizer(
-        tokenizers.models.WordLevel({w: n for n, w in enumerate(words)}, "[UNK]")
-    )
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    tokenizer.normalizer = tokenizers.normalizers.Lowercase()
-    tokenizer.save(str(home / "tokenizer.json"))
-    rows = np.full((len(words), 4), 0.05, dtype=np.float32)
-    for number in range(9):
-        rows[number + 1, number // 3] = 1.0
-    rows[0, 3] = 1.0
-    helper, numpy_helper = onnx.helper, onnx.numpy_helper
-    graph = helper.make_graph(
-        [helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"])],
-        "tiny",
-        [helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["batch", "length"])],
-        [helper.make_tensor_value_info("last_hidden_state", onnx.TensorProto.FLOAT, ["batch", "length", 4])],
-        [numpy_helper.from_array(rows, "table")],
-    )
-    opset = [helper.make_opsetid("", 13)]
-    (home / "onnx").mkdir()
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(home / "onnx" / "model.onnx"))
-    (home / "1_Pooling").mkdir()
-    (home / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
-    return home
+    return make_model(tmp_path_factory.mktemp("model"), MEANINGS)
 
 
 def test_equal_texts_have_equal_vectors_whatever_stands_beside_them(folder: Path) -> None:

@@ -112,8 +112,9 @@ class Ranker:
         if not voted:
             return [None] * len(profiles)
         self._learner = self._learner or VoteLearner(self.index)
-        self._learner.prepare(voted)
-        return [self._learner.learn(opinion, now) if opinion else None for opinion in opinions]
+        learner = self._learner.on(self.index)  # what is prepared is this block's own
+        learner.prepare(voted)
+        return [learner.learn(opinion, now) if opinion else None for opinion in opinions]
 
     def _out(self, profile: TopicProfile, sent: AbstractSet[PaperId]) -> tuple[set[int], set[int]]:
         """Rows sent before or voted on, and rows that an excluded term bars."""

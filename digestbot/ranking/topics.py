@@ -90,12 +90,12 @@ class TopicReader:
         distinct = dict.fromkeys(topics)
         fresh = [topic for topic in distinct if topic not in self._read]
         if len(self._read) + len(fresh) > self._most:
-            self._read.clear()
-            self._terms = TermReader(self._index)
+            self._read, self._terms = {}, TermReader(self._index)
             fresh = list(distinct)
+        known = self._read
         for topic, meaning in zip(fresh, self._meanings(fresh), strict=True):
-            self._read[topic] = self._evidence(topic, meaning)
-        return self._read
+            known[topic] = self._evidence(topic, meaning)
+        return known
 
     def _evidence(self, topic: Topic, meaning: Floats) -> TopicEvidence:
         terms = [(term, self._terms.read(term)) for term in dict.fromkeys(topic.terms)]

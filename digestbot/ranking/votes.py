@@ -157,8 +157,8 @@ class WordView:
 
     def on(self, index: Index) -> WordView:
         found = copy(self)
-        found._rows = index.words
-        found._latent = index.words @ index.model.projection
+        if self._rows is not index.words:
+            found._rows, found._latent = index.words, index.words @ index.model.projection
         return found
 
     def prepare(self, rows: Sequence[int]) -> None:

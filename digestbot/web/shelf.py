@@ -12,9 +12,10 @@ from itertools import islice
 from zoneinfo import ZoneInfo
 
 from digestbot import ranking
-from digestbot.choosing import LEXICAL, REFIT_AT, Candidates
+from digestbot.choosing import REFIT_AT, Candidates
 from digestbot.model import Opinion, Paper, PaperId, Scored, Subscriber, TopicProfile, Vote
 from digestbot.ranking.words import STOP_WORDS
+from digestbot.semantics import model_name, stored_embeddings
 from digestbot.storage import Storage
 
 FORTNIGHT_DAYS = 14
@@ -57,7 +58,9 @@ class _Terms:
 class Shelf:
     """Shared by threads. What it knows is at most ten minutes old, and never older than the last drop."""
 
-    def __init__(self, window_days: int) -> None:
+    def __init__(self, window_days: int, embedder: ranking.Embedder | None = None) -> None:
+        """`embedder`: the mails' one, None where they are ranked by words alone."""
+        self._embedder = embedder
         self._window = timedelta(days=window_days)
         self._lock = threading.Lock()
         self.ranking = (
@@ -112,15 +115,20 @@ class Shelf:
             Scored(paper_id, score, None, (reason,))
             for paper_id, score, reason in ranking.trending(papers, now)
         )
-        return Candidates(tuple(papers), model, ranking.index(model, papers), trending, now)
+        embedder = self._embedder if model.encoder else None
+        known = stored_embeddings(storage, embedder, papers)
+        index = ranking.index(model, papers, embedder=embedder, embeddings=known)
+        return Candidates(tuple(papers), model, index, trending, now)
 
     def _fitted(self, storage: Storage) -> ranking.Model:
         """Statistics as the scheduler stored them last: fitting takes 2 ms a paper, too long for who waits for a page."""
         count = storage.papers.count()
-        model = _load(storage.models.find(LEXICAL)) or self._model
+        model = _load(storage.models.find(model_name(self._embedder))) or self._model
         is_current = model is not None and model.papers <= count <= model.papers * REFIT_AT
         if model is None or (count <= FITTED_HERE and not is_current):
-            model = ranking.fit(storage.browsing.newest(FITTED_AT_MOST))
+            encoder = self._embedder.fingerprint if self._embedder else None
+            vectors = storage.models.vectors(encoder) if encoder else None
+            model = ranking.fit(storage.browsing.newest(FITTED_AT_MOST), encoder=encoder, embeddings=vectors)
         self._model = model
         return model
 

@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, Response
 
 from digestbot.desk import Desk, make_renderer
 from digestbot.links import Links, derive_key
+from digestbot.semantics import find_embedder
 from digestbot.settings import Settings
 from digestbot.storage import Storage, open_storage
 from digestbot.subscriptions import Office, missing_secret
@@ -35,7 +36,8 @@ _STATIC = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "i
 
 class Site:
     def __init__(self, settings: Settings, *, clock: Callable[[], datetime] | None = None) -> None:
-        """Raises SettingsError without a secret key, StorageError, and TemplateError for a wrong template."""
+        """Raises SettingsError without a secret key, StorageError, TemplateError for a wrong template, and UsageError for
+        a wrong embedding model."""
         keys = [derive_key(key) for key in settings.secret_keys]
         if not keys:
             raise missing_secret()
@@ -44,7 +46,8 @@ class Site:
         self.renderer = make_renderer(settings, self.links)
         self.now = clock or _now
         self.limits = Limits()
-        self.shelf = Shelf(settings.window_days)
+        self._embedder = find_embedder(settings)
+        self.shelf = Shelf(settings.window_days, self._embedder)
         self.root = urlsplit(settings.base_url).path.rstrip("/")
         self._templates = Templates(
             settings.templates,
@@ -80,7 +83,7 @@ class Site:
         self._closing.close()
 
     def _desk(self, storage: Storage) -> Desk:
-        return Desk(self.settings, storage, self.links, self.renderer)
+        return Desk(self.settings, storage, self.links, self.renderer, self._embedder, keeps_embeddings=False)
 
     @contextmanager
     def _storage(self) -> Iterator[Storage]:
