@@ -88,18 +88,19 @@ def _composed(storage: Storage, subscriber: Subscriber, day: date) -> DayAnswer:
 
 
 def _not_ended(desk: Desk, subscriber: Subscriber, day: date, now: datetime) -> DayAnswer:
-    hindered = hindrance(subscriber, day)
+    hindered, due_at = hindrance(subscriber, day), schedule.due_instant(subscriber.schedule, day)
+    if hindered and hindered is not Cause.PAUSED:
+        return DayAnswer(day, cause=hindered)
+    if due_at and subscriber.confirmed_at and due_at <= subscriber.confirmed_at:
+        detail = f"the slot was due before the confirmation at {subscriber.confirmed_at:%Y-%m-%d %H:%M} UTC"
+        return DayAnswer(day, cause=Cause.UNCONFIRMED, detail=detail)
     if hindered:
         return DayAnswer(day, cause=hindered)
     if WEEKDAYS[day.weekday()] not in subscriber.schedule.days:
         days = ", ".join(subscriber.schedule.days)
         return DayAnswer(day, cause=Cause.NO_SENDING_DAY, detail=f"digests come on {days}")
-    due_at = schedule.due_instant(subscriber.schedule, day)
     if due_at is None:
         return DayAnswer(day, cause=Cause.NO_SENDING_DAY, detail="this date never was there")
-    if subscriber.confirmed_at and due_at <= subscriber.confirmed_at:
-        detail = f"the slot was due before the confirmation at {subscriber.confirmed_at:%Y-%m-%d %H:%M} UTC"
-        return DayAnswer(day, cause=Cause.UNCONFIRMED, detail=detail)
     if due_at > now:
         return DayAnswer(day, cause=Cause.NOT_YET_DUE, detail=f"due {due_at:%Y-%m-%d %H:%M} UTC")
     return _due_now(desk, subscriber, day, due_at, now)

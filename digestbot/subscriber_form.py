@@ -30,6 +30,7 @@ _LISTS = ("days", "topics")  # `;` separates them in CSV
 MAX_PAPERS = 100
 MAX_NAME = 200
 NOBODY = Subscriber(id=SubscriberId(0), email="", status=Status.UNCONFIRMED)
+_DAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _TOPIC_FIELDS = ("name", "terms", "exclude", "authors", "categories", "weight")
 
 
@@ -185,11 +186,12 @@ def _send_at(value: object) -> time:
 
 
 def _days(value: object) -> tuple[str, ...]:
-    days = [day.casefold()[:3] for text in _texts(value) for day in re.split(r"[,\s]+", text) if day]
-    unknown = [day for day in days if day not in WEEKDAYS]
+    days = [day for text in _texts(value) for day in re.split(r"[,\s]+", text) if day]
+    chosen = {day: name[:3] for day in days for name in _DAY_NAMES if name.startswith(day.casefold())}
+    unknown = [day for day in days if day not in chosen or len(day) < 3]
     if unknown or not days:
         raise ValueError(f"{', '.join(unknown) or 'nothing'} is not of {','.join(WEEKDAYS)}")
-    return tuple(day for day in WEEKDAYS if day in days)
+    return tuple(day for day in WEEKDAYS if day in chosen.values())
 
 
 def _paused_until(value: object) -> date | None:

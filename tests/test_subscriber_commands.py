@@ -136,3 +136,29 @@ def test_instants_in_json_have_one_form(ada: Household) -> None:
     ]
     instants += [status["runs"][0][name] for name in ("now", "started_at", "finished_at")]
     assert all(len(at) == len("2026-01-05T08:30:00Z") and at.endswith("Z") for at in instants), instants
+
+
+def test_who_is_paused_is_told_so_whatever_changes(ada: Household) -> None:
+    ada.do("subscribers", "pause", ADA, now=BEFORE)
+    answer = ada.do("subscribers", "set", ADA, "--days", "monday,Wed", now=BEFORE)
+    assert "changed, paused until resumed" in answer.err
+    assert "paused until resumed" in ada.do("subscribers", "list", now=BEFORE).out
+    ada.do("subscribers", "pause", ADA, "--until", "2026-01-06", now=BEFORE)
+    answer = ada.do("subscribers", "set", ADA, "--send-at", "9:00", now=BEFORE)
+    assert "next digest due 2026-01-07 09:00 UTC" in answer.err
+    assert "paused until 2026-01-06" in ada.do("subscribers", "list", now=BEFORE).out
+    assert "confirmed" in ada.do("subscribers", "list", now="2026-01-06T00:00:00Z").out
+
+
+def test_a_pause_of_today_does_not_explain_the_days_before_the_confirmation(ada: Household) -> None:
+    ada.do("subscribers", "pause", ADA, now=BEFORE)
+    for day, cause in (("2026-01-04", "unconfirmed"), ("2026-01-06", "paused")):
+        answer = ada.do("explain", ADA, "--date", day, "--json", now=BEFORE)
+        assert answer.json["cause"] == cause
+
+
+@pytest.mark.parametrize("days", ["money", "mo", "", "mon;tues"])
+def test_what_is_no_weekday_is_refused_as_it_was_typed(ada: Household, days: str) -> None:
+    answer = ada.run("subscribers", "set", ADA, "--days", days, now=BEFORE)
+    assert answer.code == 2
+    assert (days or "nothing") in answer.err

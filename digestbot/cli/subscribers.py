@@ -168,7 +168,12 @@ def list_(app: App, status: str | None, as_json: bool) -> None:
             print_json_lines(to_form(s) for s in found)
             return
         rows: list[tuple[object, ...]] = [
-            (s.email, s.status, f"{s.schedule.send_at:%H:%M} {s.schedule.timezone}", _topics(s))
+            (
+                s.email,
+                _standing(s, app.now()),
+                f"{s.schedule.send_at:%H:%M} {s.schedule.timezone}",
+                _topics(s),
+            )
             for s in found
         ]
     click.echo(table(rows, ("email", "status", "send at", "topics")) if rows else "no subscribers yet")
@@ -341,11 +346,13 @@ def _learn_library(app: App, storage: Any, subscriber: Subscriber, path: Path) -
 
 
 def _first_digest(subscriber: Subscriber) -> str:
-    return (
-        f"next digest due {subscriber.next_due_at:%Y-%m-%d %H:%M} UTC"
-        if subscriber.next_due_at
-        else "nothing is due"
-    )
+    """When the next one comes; a skipped one is past already in `next_due_at`."""
+    from digestbot.schedule import next_digest
+
+    due = next_digest(subscriber.schedule, subscriber.next_due_at)
+    if due is not None:
+        return f"next digest due {due.at:%Y-%m-%d %H:%M} UTC"
+    return "paused until resumed" if subscriber.next_due_at else "nothing is due"
 
 
 def _bounce(record: dict[str, Any]) -> dict[str, object]:
@@ -360,8 +367,18 @@ def _topics(subscriber: Subscriber) -> str:
     return "; ".join(topic.name for topic in subscriber.preferences.topics)
 
 
+def _standing(subscriber: Subscriber, now: datetime) -> str:
+    """The status, and whether the next slot is paused."""
+    until = subscriber.schedule.paused_until
+    if subscriber.status != "confirmed" or until is None or until <= now.date():
+        return subscriber.status
+    return f"paused until {_readable('paused_until', until)}"
+
+
 def _readable(name: str, value: object) -> str:
     """A field's value for people: short lists on the line, longer things below it."""
+    if name == "paused_until" and str(value) == date.max.isoformat():
+        return "resumed"
     if name == "days" and isinstance(value, list):
         return ", ".join(value)
     if name == "topics" and isinstance(value, list):
