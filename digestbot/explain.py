@@ -135,15 +135,20 @@ def explain_paper(desk: Desk, subscriber: Subscriber, name: str, now: datetime) 
     profile = TopicProfile(subscriber.preferences.topics, votes)
     found = ranking.explain(index, profile, paper.id, now)
     minimum = subscriber.preferences.min_score
+    has_profile = bool(profile.topics or profile.votes)
+    noticed = next((s for s in candidates.trending if s.paper_id == paper.id), None)
+    scored = found.scored if has_profile else noticed
+    score = found.score if has_profile else noticed.score if noticed else 0.0
+    fits = score > (minimum if has_profile else 0.0)
     return {
         "paper": paper.id,
         "title": paper.record.title,
-        "score": found.score,
+        "score": score,
         "min_score": minimum,
         "would_be_sent": _hindered(subscriber, now)
         or _excluded(found)
-        or _verdict(desk, subscriber, paper, found.score > minimum, candidates),
-        "reasons": [f"{r.kind}: {r.detail}" for r in found.scored.reasons] if found.scored else [],
+        or _verdict(desk, subscriber, paper, fits, candidates),
+        "reasons": [f"{r.kind}: {r.detail}" for r in scored.reasons] if scored else [],
         "parts": [{"name": p.name, "detail": p.detail, "evidence": p.evidence} for p in found.parts],
     }
 
@@ -168,6 +173,9 @@ def _verdict(desk: Desk, subscriber: Subscriber, paper: Paper, fits: bool, candi
         return "no: it came with a backfill, or as a new version of a paper announced earlier"
     if paper.id not in candidates.by_id:
         return "no: it was first seen outside the window"
+    if not subscriber.preferences.topics and not desk.storage.subscribers.votes([subscriber.id]):
+        told = "without topics and votes the digest is what trends"
+        return f"yes, if it is among the first: {told}" if fits else f"no: nobody noticed it yet; {told}"
     if not fits:
         return "no: its score is not above the minimum"
     return "yes, if it is among the best"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,15 @@ from digestbot.wording import counted
 
 if TYPE_CHECKING:
     from digestbot.explain import DayAnswer
+
+_KINDS = {
+    "term": "it mentions",
+    "author": "it is by",
+    "similar": "it is close to the topic",
+    "liked": "it is like",
+    "category": "it is in",
+    "trending": "it is trending:",
+}
 
 
 @click.command("explain")
@@ -68,8 +78,22 @@ def _sentence(email: str, answer: DayAnswer) -> str:
     return f"{email} got nothing on {answer.day}: {answer.cause}{best}{detail}"
 
 
-def _lines(report: dict[str, object]) -> list[str]:
-    parts = report.pop("parts")
-    lines = [f"{name}: {value}" for name, value in report.items() if value is not None]
-    assert isinstance(parts, list)
-    return lines + [f"  {part['name']:14} {part['evidence']:+.3f}  {part['detail']}" for part in parts]
+def _lines(report: Mapping[str, Any]) -> list[str]:
+    """For people: the verdict first, then why, then every part of the score."""
+    lines = [
+        f"{report['title']} (paper {report['paper']})",
+        f"Would it be sent? {report['would_be_sent']}",
+        f"Score {report['score']:.2f}; papers are sent above {report['min_score']:.2f}",
+        *(f"Why: {_reason(reason)}" for reason in report["reasons"]),
+    ]
+    if report["parts"]:
+        lines.append("Parts of the score, in nats of evidence:")
+    for part in report["parts"]:
+        evidence = f"{part['evidence']:+.3f}" if part["evidence"] else ""
+        lines.append(f"  {part['name']:14} {evidence:>7}  {part['detail']}")
+    return lines
+
+
+def _reason(reason: str) -> str:
+    kind, _, detail = reason.partition(": ")
+    return f"{_KINDS.get(kind, kind)} {detail}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from digestbot.cli.context import App, pass_app
+from digestbot.cli.context import App, pass_app, say
 from digestbot.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from digestbot.ranking.batch import BatchProfile
     from digestbot.ranking.embedding import Embedder
 
+MOST_TOLD = 20  # lines on what was left out
 Key = int | str  # a paper's id as the files have it
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -40,7 +41,10 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 def rank_command(
     app: App, papers: Path, profiles: Path, candidates: Path | None, top: int | None, out: Path | None
 ) -> None:
-    """Rank papers for each profile by relevance alone: one JSON line {"user", "ranking", "scores"} per profile."""
+    """Rank papers for each profile by relevance alone: one JSON line {"user", "ranking", "scores"} per profile.
+
+    Ids that are no paper's and topics that say nothing are named and left out; for such ids the exit status is 1.
+    """
     from digestbot.ranking.batch import rank_batch
 
     known = _Papers(papers)
@@ -60,6 +64,18 @@ def rank_command(
                 "scores": [round(score, 6) for score in ranking.scores[:top]],
             }
             target.write(json.dumps(row, ensure_ascii=False) + "\n")
+    _tell(known)
+    if known.unknown:
+        sys.exit(1)
+
+
+def _tell(known: _Papers) -> None:
+    """What was left out of the ranking."""
+    told = [*known.unknown, *known.silent]
+    for line in told[:MOST_TOLD]:
+        say(line)
+    if len(told) > MOST_TOLD:
+        say(f"and {len(told) - MOST_TOLD} more left out in the same way")
 
 
 class _Papers:
@@ -76,15 +92,20 @@ class _Papers:
         self.keys = sorted(rows, key=lambda key: (isinstance(key, str), key))
         self._number = {key: number for number, key in enumerate(self.keys)}
         self.papers = [_paper(number, rows[key]) for number, key in enumerate(self.keys)]
+        self.unknown: list[str] = []  # ids asked for that no paper has
+        self.silent: list[str] = []  # topics that say nothing
 
     def ids(self, keys: list[Any], where: object) -> tuple[PaperId, ...]:
-        """The papers' numbers; raises UsageError for an id that is not in the file."""
+        """The papers' numbers; those that no paper has are noted and left out."""
         from digestbot.model import PaperId
 
-        unknown = [key for key in keys if not isinstance(key, int | str) or key not in self._number]
-        if unknown:
-            raise UsageError(f"{where}: {unknown[0]!r} is no paper's id")
-        return tuple(PaperId(self._number[key]) for key in keys)
+        found = [self._number.get(key) if isinstance(key, int | str) else None for key in keys]
+        self.unknown += [
+            f"{where}: {str(key)[:60]!r} is no paper's id; left out"
+            for key, number in zip(keys, found, strict=True)
+            if number is None
+        ]
+        return tuple(PaperId(number) for number in found if number is not None)
 
 
 def _paper(number: int, row: Mapping[str, Any]) -> Paper:
@@ -108,9 +129,9 @@ def _profile(row: Mapping[str, Any], papers: _Papers, where: str) -> BatchProfil
         topics = tuple(parse_topic(topic) for topic in row.get("topics") or ())
     except ValueError as error:
         raise UsageError(f"{where}: topics: {error}") from error
-    usable = tuple(
-        topic for topic in topics if not check_topics([topic])
-    )  # a stop word is no reason to give up
+    problems = [check_topics([topic]) for topic in topics]
+    papers.silent += [f"{where}: {problem}; left out" for found in problems for problem in found]
+    usable = tuple(topic for topic, found in zip(topics, problems, strict=True) if not found)
     liked, disliked = (papers.ids(row.get(name) or [], f"{where}: {name}") for name in ("liked", "disliked"))
     return BatchProfile(usable, liked, disliked)
 
