@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Iterator
@@ -39,9 +40,10 @@ class _Origin:
 
 
 def handle_mail(office: Office, data: bytes) -> Handled:
-    """Reads one mail and does what follows: evidence, suppression, unsubscription. Twice the same changes nothing more.
+    """Reads one mail and does what follows: evidence, suppression, unsubscription.
 
-    Without a valid tag or token of ours nothing is done.
+    The same mail changes nothing more, ever: it may lie in a Maildir that is read again and again, and an unsubscription
+    of last year must not end what was subscribed since. Without a valid tag or token of ours nothing is done.
     """
     reading = read_mail(data)
     text = data[:MOST_BYTES].decode("latin-1")
@@ -50,8 +52,12 @@ def handle_mail(office: Office, data: bytes) -> Handled:
         reading = replace(reading, kind=MailClass.UNSUBSCRIBE)
     if origin is None:
         return Handled(reading, acted=False)
+    digest, bounces = hashlib.sha256(data).hexdigest(), office.storage.bounces
     with office.storage.transaction():
-        return Handled(reading, _act(office, reading, origin))
+        acted = not bounces.was_acted_on(digest) and _act(office, reading, origin)
+        if acted:
+            bounces.remember_mail(digest, office.now)
+        return Handled(reading, acted)
 
 
 def mails_in(path: Path) -> Iterator[tuple[Path, bytes | OSError]]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from digestbot.bounce_desk import handle_mail, mails_in, read_beginning
 from digestbot.bounces import MailClass, read_mail
 from digestbot.links import Links, derive_key
-from digestbot.model import EntryKind, Status, Subscriber
+from digestbot.model import EntryId, EntryKind, Status, Subscriber
 from digestbot.subscriptions import Office
 from tests.backends import open_storage
 from tests.benchmarks.bench_bounces import read_labels, score_folders
@@ -257,6 +257,27 @@ def test_what_a_bounce_says_is_kept_without_control_characters(office: Office, a
     assert handle_mail(office, report(to=verp(ada), said="550 no\x00such\x1b[31m user")).acted
     [evidence] = office.storage.bounces.of_subscriber(ada.id)
     assert evidence.detail == "5.1.1 smtp; 550 no such [31m user"
+
+
+def test_an_old_mail_does_not_end_what_was_subscribed_since(office: Office, ada: Subscriber) -> None:
+    """As where a Maildir is read every ten minutes."""
+    leave = mail("unsubscribe", To=leaving(ada), Message_ID="<1@example.com>")
+    assert handle_mail(office, leave).acted
+    assert status_of(office, ada) is Status.UNSUBSCRIBED
+    office.storage.subscribers.set_status(ada.id, Status.CONFIRMED)
+    later = replace(office, now=NOW + timedelta(days=400))
+    assert not handle_mail(later, leave).acted
+    assert status_of(office, ada) is Status.CONFIRMED
+    assert handle_mail(later, leave.replace(b"<1@", b"<2@")).acted, "another mail"
+    assert status_of(office, ada) is Status.UNSUBSCRIBED
+
+
+def test_a_bounce_of_no_digest_counts_once(office: Office, ada: Subscriber) -> None:
+    tag = LINKS.bounce_tag(EntryKind.WELCOME, subscriber_id=ada.id, entry_id=EntryId(7))
+    data = report("4.4.7", to=f"bounce+{tag}@example.org")
+    for day, acted in ((0, True), (1, False)):
+        assert handle_mail(replace(office, now=NOW + timedelta(days=day)), data).acted is acted
+    assert len(office.storage.bounces.of_subscriber(ada.id)) == 1
 
 
 def test_five_soft_bounces_of_different_slots_in_30_days_suppress(office: Office, ada: Subscriber) -> None:

@@ -19,6 +19,7 @@ LEFT_OUT = {  # what nobody looks into
     "counters": "the next ids",
     "facts": "single values of the program's own",
     "handovers": "counts for the daily limit",
+    "mails_acted_on": "so that each acts once",
     "models": "the ranking's numbers, packed",
     "vectors": "embeddings, packed",
     "schema_version": "for `migrate`",

@@ -43,6 +43,16 @@ class BounceStore:
             )
         return True
 
+    def was_acted_on(self, digest: str) -> bool:
+        """Whether the mail of this SHA-256 was remembered."""
+        return self.db.row("SELECT 1 FROM mails_acted_on WHERE digest = ?", (digest,)) is not None
+
+    def remember_mail(self, digest: str, at: datetime) -> None:
+        self.db.execute(
+            "INSERT INTO mails_acted_on (digest, at) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING",
+            (digest, to_epoch(at)),
+        )
+
     def of_subscriber(self, subscriber_id: SubscriberId, since: datetime | None = None) -> list[BounceRecord]:
         """The evidence against a subscriber's address, oldest first."""
         rows = self.db.rows(
