@@ -38,7 +38,7 @@ def field_options(command: F) -> F:
             click.option(
                 "--topic", "topics", multiple=True, help="A topic: its name and only term. Repeatable."
             ),
-            click.option("--name"),
+            click.option("--name", help="Stands beside the address in To."),
             click.option("--timezone", metavar="ZONE", help="Such as Europe/Berlin. Default UTC."),
             click.option("--send-at", metavar="HH:MM", help="Local time of the digest. Default 08:00."),
             click.option("--days", metavar="DAYS", help="Such as mon,tue. Default all."),
@@ -205,9 +205,9 @@ def export(app: App, out: Path | None, full: bool) -> None:
 @json_option
 @pass_app
 def import_(app: App, file: Path, sync: bool, as_json: bool) -> None:
-    """Add and change subscribers as FILE says (JSON Lines, a JSON list or CSV, `.gz` too; `-`: stdin); all or nothing.
+    """Add and change subscribers as FILE says; all or nothing.
 
-    Whoever imports vouches for consent. An unsubscribed or suppressed address stays so.
+    FILE is JSON Lines, a JSON list or CSV, `.gz` of these too; `-` is stdin. Whoever imports vouches for consent. An unsubscribed or suppressed address stays so.
     """
     from digestbot.roster import import_subscribers
 
