@@ -207,7 +207,8 @@ def export(app: App, out: Path | None, full: bool) -> None:
 def import_(app: App, file: Path, sync: bool, as_json: bool) -> None:
     """Add and change subscribers as FILE says; all or nothing.
 
-    FILE is JSON Lines, a JSON list or CSV, `.gz` of these too; `-` is stdin. Whoever imports vouches for consent. An unsubscribed or suppressed address stays so.
+    FILE is JSON Lines, a JSON list or CSV, `.gz` of these too; `-` is stdin. Whoever imports vouches for consent. An
+    unsubscribed or suppressed address stays so.
     """
     from digestbot.roster import import_subscribers
 
