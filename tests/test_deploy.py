@@ -11,11 +11,13 @@ import pytest
 import yaml
 
 from digestbot.cli import cli
+from digestbot.settings import parse_settings
 from tests.programs import program
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
 UNITS = sorted(DEPLOY.glob("*.service"))
-DOCKERFILE, COMPOSE = DEPLOY / "Dockerfile", DEPLOY / "compose.yml"
+DOCKERFILE = DEPLOY / "Dockerfile"
+COMPOSE, CLUSTER = DEPLOY / "compose.yml", DEPLOY / "compose.cluster.yml"
 
 
 def names(path: Path) -> str:
@@ -36,7 +38,7 @@ def test_units_are_hardened(unit: Path) -> None:
     assert rated.returncode == 0, rated.stdout[-300:] + rated.stderr  # 20 is an exposure of 2.0
 
 
-@pytest.mark.parametrize("unit", [*UNITS, DOCKERFILE, COMPOSE], ids=names)
+@pytest.mark.parametrize("unit", [*UNITS, DOCKERFILE, COMPOSE, CLUSTER], ids=names)
 def test_what_is_deployed_can_be_called(unit: Path) -> None:
     called = re.findall(
         r"(?:bin/digestbot |ENTRYPOINT \[\"digestbot\"\]\nCMD \[\"|command: \[\"|CMD \[\"digestbot\", \")([a-z]+)",
@@ -63,8 +65,9 @@ def test_the_image_holds_what_it_copies_and_runs_as_nobody_special() -> None:
     assert "HEALTHCHECK" in text
 
 
-def test_services_of_the_compose_file_may_do_little() -> None:
-    services = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+@pytest.mark.parametrize("file", [COMPOSE, CLUSTER], ids=names)
+def test_services_of_the_compose_files_may_do_little(file: Path) -> None:
+    services = yaml.safe_load(file.read_text(encoding="utf-8"))["services"]
     assert {"run", "serve"} <= set(services)
     for service in (found for found in services.values() if found["image"] == "digestbot"):
         assert service["read_only"] is True
@@ -73,3 +76,18 @@ def test_services_of_the_compose_file_may_do_little() -> None:
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
         assert (DEPLOY / f"{service['env_file']}.example").is_file()
     assert services["serve"]["healthcheck"]["test"][0] == "CMD"
+
+
+def test_the_cluster_has_what_it_needs() -> None:
+    found = yaml.safe_load(CLUSTER.read_text(encoding="utf-8"))
+    services = found["services"]
+    assert {"postgres", "relay", "run", "worker", "serve"} == set(services)
+    assert (services["run"]["deploy"]["replicas"], services["worker"]["deploy"]["replicas"]) == (2, 3)
+    for service in services.values():
+        for volume in service["volumes"]:
+            assert volume.split(":")[0] in found["volumes"]
+    ours = parse_settings(
+        {k: v for k, v in services["worker"]["environment"].items() if k.startswith("DIGESTBOT_")}
+    )
+    assert ours.sqlite_path is None
+    assert "[cluster]" in DOCKERFILE.read_text(encoding="utf-8")
