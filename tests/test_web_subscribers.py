@@ -12,6 +12,7 @@ import pytest
 
 from digestbot.accounts import forget_unanswered
 from digestbot.links import Links, derive_key
+from digestbot.mailroom import MailRoom
 from digestbot.model import EntryKind, Opinion, PaperId, Status, SubscriberId
 from digestbot.subscriptions import new_subscriber
 from tests.web_world import NOW, World, running
@@ -136,6 +137,35 @@ def test_signing_up_with_a_library(own: World) -> None:
     wrong = own.post_parts("/subscribe", {"email": "lib2@example.org"}, {"library": b"\x00\x01 no library"})
     assert wrong.status == 400
     assert own.find("lib2@example.org") is None
+
+
+def test_a_library_of_too_many_entries_is_refused_before_it_is_read(own: World) -> None:
+    library = b"@misc{k, title={One of very many papers}}" * 3001
+    form = {"email": "big@example.org", "topic": "moss"}
+    reply = own.post_parts("/subscribe", form, {"library": library})
+    assert reply.status == 400
+    assert "3001 entries" in reply.text
+    assert own.find("big@example.org") is None
+    who = own.add("in@example.org", "moss")
+    statuses = [
+        own.post_parts(
+            own.links.preferences(who.id), {"action": "library"}, {"library": library + bytes([at])}
+        ).status
+        for at in range(11)
+    ]
+    assert statuses == [400] * 10 + [429]
+
+
+def test_strangers_are_sent_no_words_of_who_signed_them_up(own: World) -> None:
+    lure = "Cheap pills at http://evil.example/now"
+    own.post("/subscribe", {"email": "victim@example.org", "topic": lure, "name": lure})
+    [entry] = own.mails(EntryKind.CONFIRM)
+    with own.desk() as desk:
+        mail = MailRoom(desk.settings, desk.storage, desk.links, desk.renderer).make(entry)
+    assert mail is not None
+    assert b"victim@example.org" in mail.data
+    assert b"pills" not in mail.data
+    assert b"evil" not in mail.data
 
 
 def test_answers_are_equal_whoever_the_address_belongs_to(own: World) -> None:

@@ -20,7 +20,7 @@ from digestbot.schedule import next_digest
 from digestbot.subscriber_form import FormError, overlay
 from digestbot.subscriptions import UNTIL_RESUMED
 from digestbot.web import fields
-from digestbot.web.limits import PREVIEWS
+from digestbot.web.limits import LIBRARIES, PREVIEWS
 from digestbot.web.shown import live_preview
 from digestbot.web.signup import uploaded
 from digestbot.web.site import Site, not_found
@@ -166,6 +166,7 @@ def _take_back(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> 
 
 
 def _library(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> str:
+    site.limit(LIBRARIES, visit.network)
     with uploaded(visit.form.files.get("library", b"")) as path:
         if path is None:
             raise ValueError("Choose a BibTeX or RIS file first.")

@@ -11,14 +11,16 @@ NETWORKS_KEPT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Rule:
+    what: str  # rules of the same numbers are counted apart
     most: int
     per_s: float
 
 
-SIGN_UPS = Rule(10, 3600)
-LOGINS = Rule(10, 600)
-PREVIEWS = Rule(120, 60)  # follow each key, after a pause in typing
-SEARCHES = Rule(60, 60)
+SIGN_UPS = Rule("sign ups", 10, 3600)
+LOGINS = Rule("logins", 10, 600)
+PREVIEWS = Rule("previews", 120, 60)  # follow each key, after a pause in typing
+SEARCHES = Rule("searches", 60, 60)
+LIBRARIES = Rule("libraries", 10, 3600)  # of those who are subscribed; others are under SIGN_UPS
 
 
 class Limits:

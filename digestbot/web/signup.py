@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from digestbot.web.shown import live_preview
 from digestbot.web.site import Site, not_found
 from digestbot.web.visit import Form, Visit
 
+LIBRARY_ENTRIES = 3000  # each is compared with the catalogue, while other writers wait
+_ENTRY = re.compile(rb"@\s*\w+\s*[{(]|TY  -")  # of BibTeX or RIS
 ANSWER_S = 0.3  # what every answer to a sign-up takes at least, whatever is done for it
 
 
@@ -134,10 +137,13 @@ def _form_page(
 
 @contextmanager
 def uploaded(data: bytes) -> Iterator[Path | None]:
-    """An uploaded file on disk for as long as it is read; None where none was chosen."""
+    """An uploaded file on disk for as long as it is read; None: none was chosen. Raises DropError if it is too long."""
     if not data:
         yield None
         return
+    entries = sum(1 for _ in _ENTRY.finditer(data))
+    if entries > LIBRARY_ENTRIES:
+        raise DropError(f"it has {entries} entries, and at most {LIBRARY_ENTRIES} are taken at once")
     with tempfile.TemporaryDirectory(prefix="digestbot-") as folder:
         path = Path(folder) / "library"
         path.write_bytes(data)
