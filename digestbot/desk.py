@@ -10,10 +10,10 @@ from email.utils import parseaddr
 from digestbot import ranking
 from digestbot.errors import SettingsError
 from digestbot.links import Links, derive_key
+from digestbot.relay import SmtpSettings
 from digestbot.render import Look, Renderer
 from digestbot.semantics import find_embedder
 from digestbot.settings import Settings
-from digestbot.smtp import SmtpSettings
 from digestbot.storage import Storage, open_storage
 from digestbot.subscriptions import missing_secret
 

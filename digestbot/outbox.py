@@ -29,7 +29,8 @@ from digestbot.delivery_rules import (
 from digestbot.errors import DeliveryStopped
 from digestbot.model import EntryState, OutboxEntry, Outcome, SubscriberId
 from digestbot.owner import Life, is_ours, life_of, owner_name
-from digestbot.smtp import Handover, Mail, ServerRefused, SmtpSettings, Timeouts
+from digestbot.relay import ServerRefused, SmtpSettings, Timeouts
+from digestbot.smtp import Handover, Mail
 from digestbot.smtp_line import Line
 from digestbot.smtp_replies import Reply, Stage, Verdict
 from digestbot.storage import Storage
@@ -422,7 +423,7 @@ def _breaker_text(breaker: PolicyBreaker) -> str:
     until = f"{breaker.until:%Y-%m-%d %H:%M} UTC" if breaker.until else ""
     return (
         f"mail servers of {domains} refused our mail for its sender or content, one after the other; nothing is sent"
-        f" before {until}. `digestbot doctor` says what to mend, `digestbot outbox list` what they said"
+        f" before {until}. `digestbot doctor` says what to mend, `digestbot outbox list failed` what they said"
     )
 
 

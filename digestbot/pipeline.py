@@ -33,9 +33,9 @@ from digestbot.model import (
     Subscriber,
 )
 from digestbot.outbox import DeliveryPolicy, DeliveryReport, clear_up, deliver
+from digestbot.relay import SmtpSettings
 from digestbot.schedule import Verdict
 from digestbot.settings import Settings
-from digestbot.smtp import SmtpSettings
 from digestbot.storage.outbox import Notice, QueuedDigest
 from digestbot.subscriptions import ended_slot, settle_due
 from digestbot.timestamps import timestamp

@@ -32,8 +32,9 @@ from digestbot.model import (
     Subscriber,
 )
 from digestbot.pipeline import BLOCK, queued_digest
+from digestbot.relay import SmtpSettings
 from digestbot.render import RenderedMail
-from digestbot.smtp import Connection, SmtpSettings
+from digestbot.smtp import Connection
 
 
 @dataclass(frozen=True, slots=True)

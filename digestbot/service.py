@@ -27,9 +27,9 @@ from digestbot.pipeline import (
     deliver_due,
     ingest_drops,
 )
+from digestbot.relay import SmtpSettings
 from digestbot.scheduler import Job, Scheduler
 from digestbot.settings import Settings
-from digestbot.smtp import SmtpSettings
 from digestbot.zone_rules import follow_zone_rules
 
 INGEST_EVERY_S = 60

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from digestbot.smtp import Connection, Handover, Mail, ServerRefused, SmtpSettings, Timeouts
+from digestbot.relay import ServerRefused, SmtpSettings, Timeouts
+from digestbot.smtp import Connection, Handover, Mail
 from digestbot.smtp_replies import Stage, Verdict
 
 

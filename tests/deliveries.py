@@ -18,7 +18,7 @@ from digestbot.model import (
     SubscriberId,
 )
 from digestbot.outbox import DeliveryPolicy, DeliveryReport, clear_up, deliver
-from digestbot.smtp import SmtpSettings, Timeouts
+from digestbot.relay import SmtpSettings, Timeouts
 from digestbot.storage import Storage
 from digestbot.storage.outbox import QueuedDigest
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from digestbot import mailbox as module
 from digestbot.mailbox import MailboxServer, Received
-from digestbot.smtp import Connection, SmtpSettings
+from digestbot.relay import SmtpSettings
+from digestbot.smtp import Connection
 from digestbot.smtp_replies import Verdict
 
 TEXT = b"Subject: hi\r\n\r\nbody\r\n"

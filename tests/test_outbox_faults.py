@@ -12,7 +12,7 @@ import pytest
 
 from digestbot.errors import DeliveryStopped
 from digestbot.model import EntryState, Status
-from digestbot.smtp import Timeouts
+from digestbot.relay import Timeouts
 from digestbot.storage import Storage
 from tests.backends import open_storage
 from tests.deliveries import NOW, QUICK, SLOT, queue_digests, run_pass, state_of, states

@@ -13,7 +13,7 @@ import pytest
 
 from digestbot.model import EntryKind, EntryState, OutboxEntry
 from digestbot.outbox import deliver
-from digestbot.smtp import SmtpSettings
+from digestbot.relay import SmtpSettings
 from digestbot.storage import Storage
 from digestbot.storage.limits import LimitStore
 from digestbot.storage.outbox import Notice

@@ -32,7 +32,7 @@ from digestbot.model import (
 )
 from digestbot.outbox import deliver
 from digestbot.owner import Life, life_of, owner_name
-from digestbot.smtp import SmtpSettings
+from digestbot.relay import SmtpSettings
 from digestbot.storage import Storage
 from digestbot.storage.outbox import Notice, QueuedDigest
 from digestbot.storage.packing import pack_papers

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from digestbot.errors import UsageError
-from digestbot.smtp import Connection, ServerRefused, SmtpSettings, Timeouts
+from digestbot.relay import ServerRefused, SmtpSettings, Timeouts
+from digestbot.smtp import Connection
 from digestbot.smtp_replies import Reply, Stage, Verdict, judge
 from tests.deliveries import TestMail
 from tests.smtp_servers import ALL_FEATURES, Answer, Misbehave, SmtpServer, make_certificate

@@ -48,6 +48,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "render",
             "mail",
             "smtp",
+            "relay",
             "smtp_line",
             "smtp_client",
             "storage",

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from digestbot.doctor.finding import Finding, fail, ok, warn
+from digestbot.relay import ServerRefused, SmtpSettings, Timeouts
 from digestbot.settings import Settings
-from digestbot.smtp import Connection, ServerRefused, SmtpSettings, Timeouts
+from digestbot.smtp import Connection
 from digestbot.smtp_replies import Stage
 
 CHECK = "mail server"

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from digestbot.dkim import DkimSigner
 from digestbot.doctor.finding import Finding, fail, ok, warn
 from digestbot.errors import SettingsError
+from digestbot.relay import SmtpSettings
 from digestbot.settings import Settings
-from digestbot.smtp import SmtpSettings
 
 LOCAL_PART = 64  # octets (RFC 5321 4.5.3.1.1)
 TAG = 49  # `+` and the longest tag
