@@ -210,6 +210,43 @@ def torture_round(folder: Path, *, people: int, kills: int, seed: int, pause_s: 
     return killed
 
 
+def stop_a_worker(folder: Path, *, people: int, wait_s: float) -> None:
+    """A worker is stopped until others have sent what it had claimed, and then goes on.
+
+    Checks that it sends no more than the messages under way. wait_s: real time past its lease; 0: its lease's end is
+    moved instead.
+    """
+    with running_server() as postgres, SmtpServer(_slowly(people / 40, people, 2)) as server:
+        cluster = Cluster(folder, create_database(postgres.url), server.url())
+        populate(cluster, people)
+        cluster.start("scheduler", "run")
+        cluster.start("worker", "worker")
+        mine = f"%:{cluster.processes['worker'].pid}:%"
+        with psycopg.connect(cluster.values["DIGESTBOT_DATABASE"], autocommit=True) as db:
+
+            def claimed() -> int:
+                row = db.execute("SELECT COUNT(*) FROM outbox WHERE owner LIKE %s", (mine,)).fetchone()
+                return int(row[0]) if row else 0
+
+            cluster.wait_until(lambda: claimed() > 20 and len(server.messages) > 20, timeout_s=60)
+            cluster.signal("worker", signal.SIGSTOP)
+            assert claimed() > CONNECTIONS
+            time.sleep(wait_s)
+            if not wait_s:
+                db.execute("UPDATE outbox SET lease_until = 1 WHERE owner LIKE %s", (mine,))
+            cluster.wait_for({"sent": people}, timeout_s=120)
+        before = len(server.messages)
+        cluster.signal("worker", signal.SIGCONT)
+        time.sleep(4)
+        after = len(server.messages)
+        assert set(cluster.stop().values()) == {0}
+        held, attempts = Counter(message.recipient for message in server.messages), cluster.attempts()
+    assert len(held) == people
+    assert after - before <= CONNECTIONS, "only what was under way"
+    assert held.total() - people <= CONNECTIONS
+    assert all(times <= attempts[who] for who, times in held.items())
+
+
 def _slowly(lasting_s: float, people: int, processes: int) -> Callable[[str, str], None]:
     """A mail server so slow that all mails take so long."""
     mean_s = lasting_s * CONNECTIONS * processes / people

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import signal
 import subprocess
 import sys
-import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +11,7 @@ import procrastinate
 import psycopg
 import pytest
 
-from tests.cluster_world import CONNECTIONS, Cluster, populate, torture_round
+from tests.cluster_world import Cluster, populate, stop_a_worker, torture_round
 from tests.household import Household, household
 from tests.postgres_server import create_database, running_server
 from tests.smtp_servers import SmtpServer
@@ -37,40 +33,9 @@ def test_nobody_is_lost_whoever_is_killed(tmp_path: Path, seed: int) -> None:
     assert killed.total() >= 2, "the kills came too late"
 
 
-def slow(stage: str, argument: str) -> None:
-    if stage == "text":
-        time.sleep(random.uniform(0.1, 0.3))
-
-
-def test_a_worker_cut_off_past_its_lease_sends_nothing_it_no_longer_owns(
-    server_url: str, tmp_path: Path
-) -> None:
+def test_a_worker_cut_off_past_its_lease_sends_nothing_it_no_longer_owns(tmp_path: Path) -> None:
     """The lease's end is moved into the past, instead of waiting for a minute."""
-    people = 400
-    with SmtpServer(slow) as server:
-        cluster = Cluster(tmp_path, create_database(server_url), server.url())
-        populate(cluster, people)
-        cluster.start("scheduler", "run")
-        cluster.start("worker", "worker")
-        owners = "SELECT DISTINCT owner FROM outbox WHERE owner LIKE %s"
-        with psycopg.connect(cluster.values["DIGESTBOT_DATABASE"], autocommit=True) as db:
-            mark = f"%:{cluster.processes['worker'].pid}:%"
-            cluster.wait_until(lambda: bool(db.execute(owners, (mark,)).fetchall()), timeout_s=60)
-            cluster.wait_until(lambda: len(server.messages) > 20, timeout_s=60)
-            cluster.signal("worker", signal.SIGSTOP)
-            stolen = db.execute("UPDATE outbox SET lease_until = 1 WHERE owner LIKE %s", (mark,)).rowcount
-            assert stolen > CONNECTIONS
-            cluster.wait_for({"sent": people}, timeout_s=120)
-            before = len(server.messages)
-            cluster.signal("worker", signal.SIGCONT)
-            time.sleep(4)
-            after = len(server.messages)
-        assert set(cluster.stop().values()) == {0}
-    held = Counter(message.recipient for message in server.messages)
-    assert len(held) == people
-    assert after - before <= CONNECTIONS, "only what was under way"
-    assert held.total() - people <= CONNECTIONS
-    assert all(times <= cluster.attempts()[who] for who, times in held.items())
+    stop_a_worker(tmp_path, people=400, wait_s=0)
 
 
 def test_the_job_of_a_worker_that_died_is_forgotten(server_url: str, tmp_path: Path) -> None:
