@@ -83,8 +83,8 @@ def forecast(settings: Settings, storage: Storage, now: datetime) -> Forecast:
 
 
 def _of_entry(mail: WaitingMail, lateness: timedelta) -> Mailing:
-    is_digest = mail.kind is EntryKind.DIGEST
-    wait = (RETRIED_FOR if mail.attempts else lateness) if is_digest else OTHER_KINDS_WAIT
+    is_digest, ages = mail.kind is EntryKind.DIGEST, mail.kind in (EntryKind.DIGEST, EntryKind.QUIET)
+    wait = (RETRIED_FOR if mail.attempts else lateness) if ages else OTHER_KINDS_WAIT
     until = mail.due_at + int(wait.total_seconds())
     return Mailing(
         mail.recipient, mail.due_at, mail.next_attempt_at or 0, until, mail.subscriber_id, is_digest

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digestbot.model import WEEKDAYS, Schedule
-from digestbot.schedule import Settlement, Verdict, next_digest, next_due, reschedule, settle
+from digestbot.schedule import Settlement, Verdict, due_instant, next_digest, next_due, reschedule, settle
 from tests.test_schedule_calendar import MINUTE, YEARS, ZONES, Walk, clock_changes, times_around
 
 DAY = timedelta(days=1)
@@ -58,6 +58,13 @@ class World:
         self.records[due.slot] = SKIPPED
         self.change(self.schedule, now)
         return due.slot
+
+    def take_skips_back(self, now: datetime) -> None:
+        for slot in [slot for slot, end in self.records.items() if end == SKIPPED]:
+            at = due_instant(self.schedule, slot)
+            if at is not None and at > now:
+                del self.records[slot]
+        self.change(self.schedule, now)
 
     def _store(self, settlement: Settlement) -> None:
         for due, verdict in settlement.decisions:
@@ -154,6 +161,14 @@ class Judge:
         self.change(self.schedule, now)
         return day
 
+    def take_skips_back(self, now: datetime) -> None:
+        walk, send_at = self.walk(self.schedule), self.schedule.send_at
+        for day in [day for day, end in self.records.items() if end == SKIPPED]:
+            at = walk.due(day, send_at)
+            if at is not None and at > now:
+                del self.records[day]
+        self.change(self.schedule, now)
+
 
 def send_times(zone: str, change: datetime) -> st.SearchStrategy[time]:
     """Mostly times that the clocks skip or show twice, and those near them."""
@@ -179,7 +194,9 @@ WEEKDAY_SETS = st.just(WEEKDAYS) | st.integers(1, 127).map(
 SECONDS = st.sampled_from([0, 0, 0, 1, 30, 59]).map(lambda s: timedelta(seconds=s))
 OUTAGES = st.integers(0, 3 * 24 * 60).map(lambda m: timedelta(minutes=m))
 MOMENTS = st.integers(0, 90).map(lambda m: timedelta(minutes=m))
-ACTIONS = st.sampled_from(["tick", "tick", "tick", "zone", "time", "days", "pause", "skip", "back"])
+ACTIONS = st.sampled_from(
+    ["tick", "tick", "tick", "zone", "time", "days", "pause", "skip", "take back", "away", "back"]
+)
 
 
 CLOCK_CHANGES = [(zone, change) for zone in ZONES for change in clock_changes(zone)]
@@ -245,6 +262,12 @@ def step(data: st.DataObject, world: World, judge: Judge, action: str, now: date
         judge.tick(now)
     elif action == "skip":
         assert world.skip(now) == judge.skip(now)
+    elif action == "take back":
+        world.take_skips_back(now)
+        judge.take_skips_back(now)
+    elif action == "away":  # a pause, and the first digest after it skipped
+        step(data, world, judge, "pause", now, clock)
+        step(data, world, judge, "skip", now, clock)
     else:
         schedule = changed(data, world, action, now, clock)
         world.change(schedule, now)
