@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -99,20 +100,27 @@ def start(household: Household, stderr: int) -> subprocess.Popen[bytes]:
 
 @pytest.fixture
 def waiting(household: Household) -> Household:
-    """A paper for Ada, who was confirmed long ago, and a bad drop."""
-    household.subscribe("ada@example.org", "owls", now="2026-01-04T12:00:00Z")
+    """A paper for two people whose slot was due an hour ago, one of them unknown to the mail server, and a bad drop."""
+    hour = datetime.now(UTC) - timedelta(hours=1)
+    for name in ("ada", "bob"):
+        household.subscribe(
+            f"{name}@example.org", "owls", now="2026-01-04T12:00:00Z", send_at=f"{hour:%H:%M}"
+        )
     household.drop(json.dumps({"title": "Owls in the dark", "abstract": "On owls."}), "owls@night.jsonl")
-    household.drop("nothing of use", "bad.txt")
+    household.do("ingest", now=f"{hour - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}")
+    household.drop("nothing of use either", "worse@night.txt")
+    household.server.script = lambda stage, argument: (
+        f"550 5.1.1 <{argument}>: no such user" if argument == "bob@example.org" and stage == "rcpt" else None
+    )
     return household
 
 
 def test_a_scheduler_logs_json_with_run_ids_and_no_address(waiting: Household) -> None:
-    """Its first lines say what it does; the mail of a slot of long ago is late, and says so."""
     log = waiting.folder / "log"
     with log.open("wb") as file:
         process = start(waiting, file.fileno())
         end = time.monotonic() + 60
-        while "housekeeping" not in log.read_text() and "slots:" not in log.read_text():
+        while not all(word in log.read_text() for word in ("bounced:", "sent:", "1 rejected")):
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
@@ -121,8 +129,14 @@ def test_a_scheduler_logs_json_with_run_ids_and_no_address(waiting: Household) -
     assert all(line["run"] and line["level"] and line["timestamp"] for line in found)
     assert "@" not in log.read_text()
     assert "drops from state/drops/incoming" in found[0]["event"]
-    assert "1 confirmed subscribers; the next digest is due" in found[1]["event"]
-    assert [line["event"] for line in found if line.get("job") == "compose"]
+    assert "2 confirmed subscribers; the next digest is due" in found[1]["event"]
+    jobs = {line["run"]: line.get("job") for line in found}
+    assert all(jobs[line["run"]] == line.get("job") for line in found)  # a run is of one job
+    said = {job: " ".join(line["event"] for line in found if line.get("job") == job) for job in jobs.values()}
+    assert "slots: 2 composed" in said["compose"]
+    assert "sent: 250" in said["deliver"]  # by a thread of its own
+    assert "bounced: 550 5.1.1" in said["deliver"]
+    assert waiting.mails_to("ada@example.org")
 
 
 def test_a_terminal_shows_peoples_form(waiting: Household) -> None:
