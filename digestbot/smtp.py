@@ -62,6 +62,7 @@ class Connection:
         self._where = settings.where
         self._smtp = open_client(settings, self._timeouts, give_up)
         self.is_open = True
+        self._hung_up = False
         self.delivered = 0  # messages accepted on this connection
 
     @property
@@ -87,6 +88,11 @@ class Connection:
             with suppress(OSError, smtplib.SMTPException):
                 self._set_timeout(GOODBYE_S)
                 self._smtp.docmd("QUIT")
+        self.abort()
+
+    def hang_up(self) -> None:
+        """For another thread: cuts the connection, though a reply may be awaited on it."""
+        self._hung_up = True
         self.abort()
 
     def abort(self) -> None:
@@ -214,7 +220,8 @@ class Connection:
         return Reply(max(code, 0), text.decode(errors="replace"))
 
     def _lost(self, when: str, error: Exception) -> Reply:
-        return Reply(0, f"{self._where} lost {when}: {in_words(error)}")
+        why = "digestbot was told to end" if self._hung_up else in_words(error)
+        return Reply(0, f"{self._where} lost {when}: {why}")
 
     def _set_timeout(self, seconds: float) -> None:
         assert self._smtp.sock is not None

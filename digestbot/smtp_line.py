@@ -51,7 +51,7 @@ class Line:
 
     def abort(self) -> None:
         if self._connection is not None:
-            self._connection.abort()
+            self._connection.hang_up()
 
     def close(self) -> None:
         self.is_working = False

@@ -355,6 +355,18 @@ def test_opening_is_given_up_when_the_pass_is_to_end() -> None:
     assert time.monotonic() - began < 5
 
 
+def test_hanging_up_is_not_blamed_on_the_server() -> None:
+    with SmtpServer(lambda stage, _: Misbehave.HANG if stage == "text" else None) as server:
+        connection = connect(server.url())
+        threading.Timer(0.3, connection.hang_up).start()
+        handover = connection.hand_over(mail(), "id")
+    assert handover.verdict is Verdict.DOUBT
+    assert (
+        handover.reply.line
+        == f"127.0.0.1:{server.port} lost after the text was out: digestbot was told to end"
+    )
+
+
 def test_errors_are_told_in_words() -> None:
     with SmtpServer() as server:
         url = server.url()

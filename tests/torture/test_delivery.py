@@ -29,7 +29,7 @@ def test_the_database_is_locked_for_30_seconds(tmp_path: Path) -> None:
 
 
 def test_the_disk_is_full_at_many_moments(household: Household) -> None:
-    fill_the_disk(household, people=2000, more_room=1.1)
+    fill_the_disk(household, people=1000, more_room=1.25)
 
 
 def test_1000_hostile_digests_arrive_byte_for_byte(tmp_path: Path) -> None:
