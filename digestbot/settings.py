@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parseaddr
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -95,11 +96,16 @@ class Settings:
 
     @property
     def from_address(self) -> str:
-        return parseaddr(self.from_)[1]
+        return _address_of(self.from_)
 
     @property
     def is_secure(self) -> bool:
         return self.base_url.startswith("https://")
+
+
+@lru_cache(8)
+def _address_of(mailbox: str) -> str:
+    return parseaddr(mailbox)[1]
 
 
 def load_settings(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
