@@ -347,12 +347,12 @@ class _Index:
 
     def find(self, entry: Entry) -> list[Work]:
         """All works that this entry proves to be one."""
-        namesakes = (self._works.get(alias, {}) for alias in entry.aliases)
+        namesakes = [works for alias in entry.aliases if (works := self._works.get(alias))]
+        if not namesakes:
+            return []
         candidates = dict.fromkeys(
             work for works in namesakes if len(works) <= MAX_NAMESAKES for work in works
         )
-        if not candidates:
-            return []
         ids = set(_ids(entry.record))
         matches = [work for work in candidates if ids & work.aliases]
         for work in matches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -331,10 +332,13 @@ def test_links_and_pipes_are_refused(folder: DropFolder, tmp_path: Path) -> None
     outside = written(tmp_path, PAGE, "outside.txt")
     (folder.incoming / "link.txt").symlink_to(outside)
     os.mkfifo(folder.incoming / "pipe")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(folder.incoming / "socket"))
     found = ingest_waiting(store(), folder, now=NOW)
     assert {Path(r.path).name: r.rejected[0].reason for r in found.reports} == {
         "link.txt": "a link; put the file itself here",
         "pipe": "not a file",
+        "socket": "not a file",
     }
     assert outside.read_text() == PAGE
     assert (folder.rejected / "link.txt").is_symlink()

@@ -191,6 +191,8 @@ def _open_regular(path: Path) -> io.FileIO:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise DropError("a link; put the file itself here") from error
+        if error.errno == errno.ENXIO:  # a socket
+            raise DropError("not a file") from error
         raise DropError(f"cannot be opened: {error.strerror}") from error
     except ValueError as error:
         raise DropError(f"cannot be opened: {error}") from error
