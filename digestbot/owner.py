@@ -36,6 +36,9 @@ def owner_name() -> Iterator[str]:
         _passes.discard(name)
 
 
+os.register_at_fork(after_in_child=_passes.clear)
+
+
 def is_ours(name: str) -> bool:
     """Whether this process uses the name right now."""
     return name in _passes

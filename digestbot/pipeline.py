@@ -19,6 +19,7 @@ from digestbot import schedule
 from digestbot.alarms import note_drops
 from digestbot.choosing import Candidates, choose, gather
 from digestbot.compose import Nothing
+from digestbot.crew import crew_size, work_together
 from digestbot.desk import Desk
 from digestbot.drops.folder import DropFolder
 from digestbot.ingest import IngestPass, Progress, ingest_waiting
@@ -42,6 +43,8 @@ from digestbot.timestamps import timestamp
 from digestbot.zone_rules import follow_zone_rules
 
 BLOCK = 1000  # subscribers at a time
+MOST_BLOCKS = 100_000
+SHARED_FROM = 5000  # people or mails: a process more pays from here on
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,12 @@ class DigestCounts:
     empty: int = 0
     late: int = 0
     paused: int = 0
+
+    def add(self, other: DigestCounts) -> None:
+        self.composed += other.composed
+        self.empty += other.empty
+        self.late += other.late
+        self.paused += other.paused
 
 
 @dataclass
@@ -131,9 +140,10 @@ def run_once(
         follow_zone_rules(desk.storage, now)
         report.drops = ingest_drops(desk, now, rehearsal=rehearsal, progress=bars.ingest)
         cleared = clear_outbox(desk, now)
-        report.digests = compose_due(desk, now, stop=stop)
+        compose = compose_due if rehearsal else compose_everybody
+        report.digests = compose(desk, now, stop=stop)
     if not rehearsal:
-        report.delivery = deliver_due(desk, lambda: now, stop=stop, progress=bars.deliver)
+        report.delivery = deliver_everything(desk, now, stop=stop, progress=bars.deliver)
         report.delivery.counts.update(cleared)
     return report
 
@@ -167,6 +177,32 @@ def ingest_drops(
     return found
 
 
+def deliver_everything(
+    desk: Desk,
+    now: datetime,
+    *,
+    stop: threading.Event | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DeliveryReport:
+    """As deliver_due(); where very many mails wait and no limit holds them back, the cores share the connections."""
+    settings = desk.settings
+    is_limited = settings.smtp_rate is not None or settings.smtp_daily_limit is not None
+    size = 1
+    if not is_limited and desk.storage.outbox.count_due(now) > SHARED_FROM:
+        size = min(crew_size(), settings.smtp_connections)
+    if size == 1:
+        return deliver_due(desk, lambda: now, stop=stop, progress=progress)
+
+    def deliver_some(number: int, tell: Callable[[int, int], None]) -> DeliveryReport:
+        connections = len(range(number, settings.smtp_connections, size))
+        own = replace(desk, settings=replace(settings, smtp_connections=connections))
+        return deliver_due(own, lambda: now, stop=stop, progress=tell)
+
+    found = work_together(desk.storage.db, size, deliver_some, stop=stop, progress=progress)
+    counts: Counter[EntryState] = sum((report.counts for report in found), Counter())
+    return DeliveryReport(counts, next((r.stopped for r in found if r.stopped), None))
+
+
 def deliver_due(
     desk: Desk,
     now: Callable[[], datetime],
@@ -191,6 +227,29 @@ def delivery_policy(settings: Settings) -> DeliveryPolicy:
         rate=settings.smtp_rate,
         daily_limit=settings.smtp_daily_limit,
     )
+
+
+def compose_everybody(desk: Desk, now: datetime, *, stop: threading.Event | None = None) -> DigestCounts:
+    """As compose_due(); where very many are due, the cores share them."""
+    ranges = desk.storage.subscribers.due_ranges(now, BLOCK, MOST_BLOCKS)
+    size = crew_size() if len(ranges) * BLOCK > SHARED_FROM else 1
+    if size == 1:
+        return compose_due(desk, now, stop=stop)
+    candidates = gather(desk, now)
+    desk.renderer.cards(candidates.papers)  # before the fork: made once for all
+
+    def compose_some(number: int, tell: object) -> DigestCounts:
+        counts = DigestCounts()
+        for ids in ranges[number::size]:
+            if stop is not None and stop.is_set():
+                break
+            compose_block(desk, candidates, desk.storage.subscribers.due_among(now, ids), counts)
+        return counts
+
+    counts = DigestCounts()
+    for found in work_together(desk.storage.db, size, compose_some, stop=stop):
+        counts.add(found)
+    return counts
 
 
 def compose_due(desk: Desk, now: datetime, *, stop: threading.Event | None = None) -> DigestCounts:

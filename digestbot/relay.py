@@ -65,10 +65,13 @@ class ServerRefused(DeliveryStopped):
     """The relay cannot be used: refused, or not to be trusted, at `stage`."""
 
     def __init__(self, relay: SmtpSettings, stage: Stage, reply: Reply) -> None:
-        self.stage = stage
-        self.reply = reply
+        self.relay, self.stage, self.reply = relay, stage, reply
         how = f"refused at {stage}" if reply.code else f"cannot be used ({stage})"
         super().__init__(f"the mail server {relay.where} {how}: {reply.line}")
+
+    def __reduce__(self) -> tuple[type[ServerRefused], tuple[SmtpSettings, Stage, Reply]]:
+        """Can be handed to another process."""
+        return ServerRefused, (self.relay, self.stage, self.reply)
 
 
 def open_client(settings: SmtpSettings, timeouts: Timeouts, give_up: threading.Event | None) -> Client:

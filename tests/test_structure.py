@@ -65,6 +65,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "mailroom",
             "subscriptions",
             "roster",
+            "crew",
             "desk",
             "choosing",
             "pipeline",

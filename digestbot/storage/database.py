@@ -69,6 +69,12 @@ class Database(Protocol):
     def ddl(self, statement: str) -> str:
         """A CREATE or ALTER statement, written for SQLite, in this database's words."""
 
+    def suspend(self) -> None:
+        """Gives up the connection, so that this process can be forked; no transaction may be open."""
+
+    def resume(self) -> None:
+        """Connects again after suspend(), in this process or in a fork of it."""
+
     def close(self) -> None: ...
 
 

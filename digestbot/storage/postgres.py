@@ -242,6 +242,13 @@ class PostgresDatabase:
             statement = re.sub(ours, theirs, statement)
         return statement
 
+    def suspend(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    def resume(self) -> None:
+        """Connections are made when they are needed."""
+
     def close(self) -> None:
         self._is_closed = True
         while self._idle:

@@ -72,10 +72,19 @@ class SqliteDatabase:
     def __init__(self, path: Path | None, *, guarded: bool = False) -> None:
         self._lock = threading.RLock()
         self._depth = 0
-        self._durable = True
         self._guard: sqlite3.Connection | None = None
         self._told = _Told(self._lock, "the database in memory" if path is None else str(path))
-        target = ":memory:" if path is None else str(path)
+        self._path = path
+        self._connect()
+        if guarded and path is not None:
+            self._guard = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
+            )
+            self._guard.execute("SELECT count(*) FROM sqlite_master").fetchall()
+
+    def _connect(self) -> None:
+        path, target = self._path, ":memory:" if self._path is None else str(self._path)
+        self._durable = True
         try:
             if path is not None:
                 _make_private(path)
@@ -89,11 +98,6 @@ class SqliteDatabase:
                 self.row("PRAGMA journal_mode = wal")
             self.execute("PRAGMA synchronous = full")
             self.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            if guarded and path is not None:
-                self._guard = sqlite3.connect(
-                    f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
-                )
-                self._guard.execute("SELECT count(*) FROM sqlite_master").fetchall()
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"{target}: {error}") from error
 
@@ -169,6 +173,15 @@ class SqliteDatabase:
 
     def ddl(self, statement: str) -> str:
         return statement
+
+    def suspend(self) -> None:
+        """SQLite must not be carried over a fork: https://sqlite.org/howtocorrupt.html, 2.6."""
+        with self._lock:
+            assert self._depth == 0
+            self._connection.close()
+
+    def resume(self) -> None:
+        self._connect()
 
     def close(self) -> None:
         with self._lock:

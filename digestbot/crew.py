@@ -1,0 +1,146 @@
+"""One piece of work shared by several processes, where one core is not enough: forks of this one, which inherit all that
+was prepared, each with a connection of its own to the database."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Generic, TypeVar, cast
+
+from digestbot.errors import DigestbotError
+from digestbot.storage.database import Database
+
+T = TypeVar("T")
+Tell = Callable[[int, int], None]  # (done, altogether)
+
+MOST = 4  # processes: SQLite has one writer at a time
+_FORK = multiprocessing.get_context("fork")
+
+
+def crew_size() -> int:
+    """How many processes can share work here: one for each core. 1 where threads run, for those cannot be forked."""
+    if threading.active_count() > 1:
+        return 1
+    return min(
+        MOST, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+
+
+def work_together(
+    db: Database,
+    size: int,
+    work: Callable[[int, Tell], T],
+    *,
+    stop: threading.Event | None = None,
+    progress: Tell | None = None,
+) -> list[T]:
+    """What `work(number, tell)` returns in each of `size` processes, in order.
+
+    Raises what one of them raised; they end with this process, however it ends. `stop` is set in them when it is set
+    here, by the signal that this program takes for it. `progress` hears the sum of what they tell.
+    """
+    members: list[_Member[T]] = []
+    db.suspend()
+    try:
+        members += (_Member(db, work, number) for number in range(size))
+    finally:
+        db.resume()
+    try:
+        _wait_for(members, stop or threading.Event(), progress)
+    finally:
+        for member in members:
+            member.end()
+    return [member.result() for member in members]
+
+
+class _Member(Generic[T]):
+    """One process and what it said so far."""
+
+    def __init__(self, db: Database, work: Callable[[int, Tell], T], number: int) -> None:
+        self.ear, mouth = _FORK.Pipe(duplex=False)
+        self.told = (0, 0)
+        self.is_done = False
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._process = _FORK.Process(target=_run, args=(db, work, number, mouth), daemon=True)
+        self._process.start()
+        mouth.close()  # the other end is the process's alone, so its death is heard
+
+    def listen(self) -> None:
+        try:
+            what, said = self.ear.recv()
+        except EOFError:
+            what, said = "error", DigestbotError("a process that shared the work was killed; run it again")
+        if what == "told":
+            self.told = said
+            return
+        self.is_done = True
+        if what == "result":
+            self._result = said
+        else:
+            self._error = said
+
+    def ask_to_stop(self) -> None:
+        if self._process.pid is not None and self._process.is_alive():
+            os.kill(self._process.pid, signal.SIGTERM)
+
+    def end(self) -> None:
+        if not self.is_done:
+            self._process.kill()
+        self._process.join()
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return cast(T, self._result)
+
+
+def _wait_for(members: Sequence[_Member[T]], stop: threading.Event, progress: Tell | None) -> None:
+    is_told = False
+    while working := {member.ear: member for member in members if not member.is_done}:
+        for ear in wait(list(working), timeout=0.2):
+            working[cast(Connection, ear)].listen()
+        if stop.is_set() and not is_told:
+            is_told = True
+            for member in working.values():
+                member.ask_to_stop()
+        if progress is not None:
+            progress(sum(member.told[0] for member in members), max(member.told[1] for member in members))
+
+
+# ---- in a member --------------------------------------------------------------------------------------------------
+
+
+def _run(db: Database, work: Callable[[int, Tell], T], number: int, mouth: Connection) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    said: tuple[str, object]
+    try:
+        db.resume()
+        said = "result", work(number, lambda done, whole: mouth.send(("told", (done, whole))))
+        db.close()
+    except BaseException as error:
+        said = "error", _portable(error)
+    mouth.send(said)
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error, or its text where it cannot be handed over."""
+    if isinstance(error, DigestbotError):
+        try:
+            copied: BaseException = pickle.loads(pickle.dumps(error))  # noqa: S301 our own error, from this process
+            return copied
+        except TypeError:
+            pass
+    return DigestbotError(f"{type(error).__name__}: {error}")
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)

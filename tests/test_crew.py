@@ -1,0 +1,97 @@
+"""Several processes for one piece of work, and a pass that is shared so."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from digestbot.crew import crew_size
+from tests.household import Household, household
+
+__all__ = ["household"]
+
+
+def program(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.crew_program", words[0], str(folder), *words[1:]]
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ)
+
+
+def case(name: str, folder: Path) -> Any:
+    done = program(name, folder=folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_each_process_has_a_connection_and_tells_how_far_it_is(tmp_path: Path) -> None:
+    said = case("shared", tmp_path)
+    assert said == {"processes": 4, "rows": [[0, 50], [1, 50], [2, 50]], "told": [150, 150]}
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "text"),
+    [
+        ("failing", "StorageError", "the disk is full"),
+        ("relay", "ServerRefused", "the mail server mx.example:25 refused at AUTH: 535 5.7.8 no"),
+        ("killed", "DigestbotError", "a process that shared the work was killed; run it again"),
+    ],
+)
+def test_what_one_of_them_raises_is_raised_here(tmp_path: Path, name: str, error: str, text: str) -> None:
+    said = case(name, tmp_path)
+    assert (said["error"], said["usable"]) == (error, [1])
+    assert text in said["text"]
+
+
+def test_a_signal_to_the_first_process_stops_all(tmp_path: Path) -> None:
+    assert case("stopped", tmp_path) == [True, True]
+
+
+def test_they_end_with_the_first_process(tmp_path: Path) -> None:
+    pids = [int(line) for line in program("orphaned", folder=tmp_path).stdout.split()]
+    assert len(pids) == 2
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_shared_pass_gives_everybody_one_digest(household: Household, tmp_path: Path) -> None:
+    emails = sorted(f"p{n}@example.org" for n in range(300))
+    people = [
+        {"email": email, "status": "confirmed", "topics": ["tides"], "send_at": "07:00"} for email in emails
+    ]
+    Path("people.jsonl").write_text("\n".join(map(json.dumps, people)))
+    Path("drop.jsonl").write_text(
+        "".join(
+            json.dumps({"title": f"Tides of bay {n}", "abstract": "We study tides in a bay."}) + "\n"
+            for n in range(12)
+        )
+    )
+    household.do("subscribers", "import", "people.jsonl", now="2026-11-19T12:00:00Z")
+    household.do("ingest", "drop.jsonl", now="2026-11-20T05:00:00Z")
+    done = program("run", "--now", "2026-11-20T08:00:00Z", "run", "--once", "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["digests"]["composed"], report["delivery"]["sent"]) == (300, 300)
+    received = sorted(message.recipient for message in household.server.messages)
+    assert received == emails
+    again = program("run", "--now", "2026-11-20T08:05:00Z", "run", "--once", "--json", folder=tmp_path)
+    assert json.loads(again.stdout)["delivery"]["sent"] == 0
+
+
+def test_a_program_with_threads_is_not_forked() -> None:
+    import threading
+
+    waits = threading.Event()
+    thread = threading.Thread(target=waits.wait)
+    thread.start()
+    assert crew_size() == 1
+    waits.set()
+    thread.join()
