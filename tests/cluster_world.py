@@ -229,7 +229,7 @@ def stop_a_worker(folder: Path, *, people: int, wait_s: float) -> None:
                 return int(row[0]) if row else 0
 
             cluster.wait_until(lambda: claimed() > 20 and len(server.messages) > 20, timeout_s=60)
-            cluster.signal("worker", signal.SIGSTOP)
+            _stop_outside_transactions(cluster, db)
             assert claimed() > CONNECTIONS
             time.sleep(wait_s)
             if not wait_s:
@@ -245,6 +245,22 @@ def stop_a_worker(folder: Path, *, people: int, wait_s: float) -> None:
     assert after - before <= CONNECTIONS, "only what was under way"
     assert held.total() - people <= CONNECTIONS
     assert all(times <= attempts[who] for who, times in held.items())
+
+
+def _stop_outside_transactions(cluster: Cluster, db: psycopg.Connection[tuple[object, ...]]) -> None:
+    """In one, the server would end its connection, and it could send nothing anyway."""
+    idle = "SELECT pid FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+    for _ in range(50):
+        cluster.signal("worker", signal.SIGSTOP)
+        looks = []
+        for _ in range(4):
+            time.sleep(0.1)
+            looks.append(set(db.execute(idle).fetchall()))
+        if not set.intersection(*looks):
+            return
+        cluster.signal("worker", signal.SIGCONT)
+        time.sleep(random.uniform(0, 0.2))
+    raise AssertionError("it is always in a transaction")
 
 
 def _slowly(lasting_s: float, people: int, processes: int) -> Callable[[str, str], None]:

@@ -24,6 +24,7 @@ from digestbot.errors import SettingsError, StorageError
 from digestbot.storage.database import Row, Value
 
 BUSY_TIMEOUT_S = 60  # as SQLite waits
+THINKING_S = 30  # at most, between two statements of a transaction: a process that is stopped in one holds up the others
 _ALONE = "SELECT pg_advisory_xact_lock(7340033)"  # any number, the same in every digestbot
 _PATIENT = "SET LOCAL idle_in_transaction_session_timeout = 0"  # a rehearsal thinks for long
 _MEND = {  # the beginning of a SQLSTATE -> what to do
@@ -180,8 +181,7 @@ class PostgresDatabase:
             connection.adapters.register_dumper(int, Int8Dumper)
             connection.adapters.register_loader("numeric", _NumericLoader)
             _run(connection, f"SET lock_timeout = '{BUSY_TIMEOUT_S}s'")
-            # A process that is stopped in the middle of a transaction does not stop the others for long.
-            _run(connection, f"SET idle_in_transaction_session_timeout = '{BUSY_TIMEOUT_S}s'")
+            _run(connection, f"SET idle_in_transaction_session_timeout = '{THINKING_S}s'")
         return connection
 
     @contextmanager
