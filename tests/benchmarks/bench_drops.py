@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import accumulate
 from pathlib import Path
 
 from digestbot.drops import read_drop
@@ -77,16 +78,17 @@ def print_files() -> None:
 
 
 def lines(count: int, start: int = 0) -> Iterator[str]:
-    """Invented papers of the usual size (1.6 KB) as JSON Lines."""
+    """Invented papers of the usual size (1.6 KB) as JSON Lines, their words as unevenly frequent as real ones."""
     dice = random.Random(start)
     letters = "abcdefghijklmnoprstuvw"
     words = ["".join(dice.choices(letters, k=dice.randint(3, 10))) for _ in range(5000)]
+    zipf = list(accumulate(1 / rank for rank in range(1, len(words) + 1)))
     for number in range(start, start + count):
         yield (
             json.dumps(
                 {
-                    "title": " ".join(dice.choices(words, k=9)),
-                    "abstract": " ".join(dice.choices(words, k=180)),
+                    "title": " ".join(dice.choices(words, cum_weights=zipf, k=9)),
+                    "abstract": " ".join(dice.choices(words, cum_weights=zipf, k=180)),
                     "authors": [" ".join(dice.choices(words, k=2)) for _ in range(4)],
                     "published": "2026-01-02",
                     "categories": ["cs.LG"],
