@@ -193,7 +193,8 @@ class Ranker:
                 begins = np.where(voted.evidence > 0, voted.threshold, np.inf)
                 threshold[at] = np.minimum(threshold[at], begins)
                 if voted.likes >= TASTE:
-                    enough[at, voted.relevance < 0] = SURE
+                    unlike = voted.relevance < 0
+                    enough[at, unlike], threshold[at, unlike] = SURE, np.inf
         spoken = np.where(mentions >= enough, terms, 0.0)
         return relevance, _scores(relevance, threshold, spoken, written)
 
