@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import astuple
@@ -35,6 +36,7 @@ from digestbot.zone_rules import follow_zone_rules
 INGEST_EVERY_S = 60
 COMPOSE_EVERY_S = 30
 DELIVER_EVERY_S = 5  # one question to an index where nothing waits
+REST_S = 30  # after a relay refused
 HOUSEKEEPING_EVERY_S = 3600
 
 log = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ def serve_forever(settings: Settings, *, stop: threading.Event) -> None:
         work: dict[str, tuple[float, Callable[[], object]]] = {
             "ingest": (INGEST_EVERY_S, lambda: ingest(reader)),
             "compose": (COMPOSE_EVERY_S, lambda: compose(sender, stop)),
-            "deliver": (DELIVER_EVERY_S, lambda: deliver(sender, stop)),
+            "deliver": (DELIVER_EVERY_S, Delivery(sender, stop).run),
             "housekeeping": (HOUSEKEEPING_EVERY_S, lambda: keep_house(keeper, _now())),
         }
         Scheduler(
@@ -102,12 +104,22 @@ def compose(desk: Desk, stop: threading.Event) -> RunReport:
     return report
 
 
-def deliver(desk: Desk, stop: threading.Event) -> RunReport:
-    """Tries each due mail once."""
-    report = RunReport(_now())
-    report.delivery = deliver_due(desk, _now, stop=stop)
-    note_run(desk, report, _now())
-    return report
+class Delivery:
+    """Tries each due mail once; a relay that refused is left alone for a while, as it may count what it refuses."""
+
+    def __init__(self, desk: Desk, stop: threading.Event) -> None:
+        self._desk = desk
+        self._stop = stop
+        self._rests_until = 0.0  # on the monotonic clock
+
+    def run(self) -> None:
+        if time.monotonic() < self._rests_until:
+            return
+        report = RunReport(_now())
+        report.delivery = deliver_due(self._desk, _now, stop=self._stop)
+        if report.delivery.stopped:
+            self._rests_until = time.monotonic() + REST_S
+        note_run(self._desk, report, _now())
 
 
 def keep_house(desk: Desk, now: datetime) -> None:

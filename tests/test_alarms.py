@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
+from digestbot.desk import open_desk
+from digestbot.service import Delivery
+from digestbot.settings import load_settings
 from tests.household import Household, household
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -152,3 +156,21 @@ def test_the_breaker_is_told_once_and_its_mail_goes_when_it_closes(household: Ho
     household.do("run", "--once", now="2026-01-05T09:40:00Z")
     assert alarms(household) == []
     assert mails_to_operator(household) == 1
+
+
+def test_a_relay_that_refused_is_left_alone_for_a_while(household: Household) -> None:
+    household.subscribe("ada@example.org", "reasoning", now=BEFORE)
+    household.drop(paper("On reasoning"), "d.jsonl")
+    household.server.script = lambda stage, argument: "554 5.7.1 not you" if stage == "ehlo" else None
+    household.run("run", "--once", now=DAY_1)
+    with open_desk(load_settings()) as desk:
+        desk.storage.db.execute("UPDATE outbox SET due_at = due_at + 10000000000")  # never late
+        delivery, before = Delivery(desk, threading.Event()), household.server.connections
+        delivery.run()
+        tried = household.server.connections
+        assert tried > before
+        delivery.run()
+        assert household.server.connections == tried
+        household.server.script = lambda stage, argument: None
+        Delivery(desk, threading.Event()).run()  # a new one knows of nothing
+    assert household.server.recipients == ["ada@example.org"]

@@ -137,6 +137,7 @@ def test_a_pass_at_a_later_hour_makes_no_second_note(household: Household) -> No
     assert [run(household, day) for day in range(22)] == [0] * 7 + [1] + [0] * 14
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("then", ["digest", "pause", "off"])
 def test_a_note_that_waits_is_dropped_where_it_is_true_no_more(household: Household, then: str) -> None:
     start(household)

@@ -34,6 +34,7 @@ def test_a_second_skip_of_the_same_day_changes_nothing(ada: Household) -> None:
     assert next_due(ada) == "2026-01-07T08:00:00Z"
 
 
+@pytest.mark.usefixtures("backend")
 def test_resume_takes_a_skip_back_but_not_one_whose_time_has_passed(ada: Household) -> None:
     ada.do("subscribers", "skip", ADA, now=BEFORE)
     answer = ada.do("subscribers", "resume", ADA, now="2026-01-05T07:59:59Z")

@@ -63,6 +63,7 @@ def due(household: Household) -> dict[str, str]:
     }
 
 
+@pytest.mark.usefixtures("backend")
 def test_stored_instants_follow_new_rules_and_nothing_comes_twice(household: Household, zones: Path) -> None:
     for name, zone in (("berlin", "Europe/Berlin"), ("tokyo", "Asia/Tokyo")):
         email = f"{name}@example.org"
