@@ -305,11 +305,12 @@ ENDLESS = [b"250-and another thing\r\n" * 1000] * 1000
 def test_a_server_that_only_seems_to_answer(
     answers: tuple[list[bytes], ...], stage: Stage, words: str
 ) -> None:
+    command_s = 1 if "no reply" in words else 60
     with RawServer(*answers) as server:
         began = time.monotonic()
         with pytest.raises(ServerRefused) as caught:
-            Connection(SmtpSettings.from_url(server.url), Timeouts(5, command_s=1))
-    assert time.monotonic() - began < 5
+            Connection(SmtpSettings.from_url(server.url), Timeouts(5, command_s))
+    assert time.monotonic() - began < 30
     assert caught.value.stage is stage
     assert words in caught.value.reply.line
     assert server.url.removeprefix("smtp://") in str(caught.value)
