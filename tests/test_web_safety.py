@@ -32,7 +32,13 @@ PASSWORD = "open, please"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with running(tmp_path_factory.mktemp("safe"), ADMIN_PASSWORD=PASSWORD) as world:
         world.ingest(
-            [{"title": f"Hostile moss {HOSTILE}", "abstract": f"A moss. {HOSTILE}", "authors": [HOSTILE]}],
+            [
+                {
+                    "title": f"Hostile moss {HOSTILE}",
+                    "abstract": f"A moss <moss-x onclick=alert(3)> of note. {HOSTILE}",  # known tags never get so far
+                    "authors": [HOSTILE],
+                }
+            ],
             at=NOW - timedelta(hours=1),
         )
         reader = world.add("reader@example.org", "moss", HOSTILE, max_papers=2)
@@ -178,6 +184,7 @@ def test_every_answer_has_the_safe_headers(site: World, reader: Subscriber) -> N
 
 
 def test_hostile_text_stays_text(site: World, reader: Subscriber) -> None:
+    assert "&lt;moss-x onclick=alert(3)&gt;" in site.get("/paper/5").text
     cookie = sign_in(site)
     pages = [site.get(url, Cookie=cookie) for url in urls(site, reader)]
     pages.append(site.get(f"/?q={quote(HOSTILE)}"))
@@ -195,6 +202,7 @@ def test_hostile_text_stays_text(site: World, reader: Subscriber) -> None:
             continue
         assert "<script>alert" not in page.text
         assert "<img src=x" not in page.text
+        assert "<moss-x" not in page.text
         assert not re.search(r"<script(?! src=\"/static/page\.js)|\son\w+\s*=\s*[\"']", page.text)
         assert " style=" not in page.text or "supported-color-schemes" in page.text  # the mail in its frame
 
