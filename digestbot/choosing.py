@@ -94,7 +94,7 @@ def choose(
     ranker = ranker_with_voted(desk, candidates, votes)
     profiles = [TopicProfile(s.preferences.topics, votes.get(s.id, ())) for s in subscribers]
     depth = DEPTH * max((s.preferences.max_papers for s in subscribers), default=0)
-    rankings = ranker.rank(profiles, [sent[i] for i in ids], now=candidates.now, depth=depth)
+    rankings = ranker.rank(profiles, [sent[i] for i in ids], now=candidates.now, depth=depth, reasons=False)
     return {
         subscriber.id: _digest(
             desk, candidates, ranker.index, subscriber, slots[subscriber.id], found, profile, sent
@@ -130,7 +130,9 @@ def _digest(
         preferences,
         now=candidates.now,
         fresh=len(candidates.papers),
-        pick=lambda ranked, most: ranking.diversify(index, ranked, most=most),
+        pick=lambda ranked, most: [
+            found.describe(one) for one in ranking.diversify(index, ranked, most=most)
+        ],
         fit=partial(_fit, desk, candidates),
     )
 

@@ -6,6 +6,7 @@ for each likeness to a chosen one and less for each paper its topic already has.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from heapq import heapify, heappop, heapreplace
 
@@ -36,20 +37,22 @@ def diversify(index: Index, ranked: Sequence[Scored], *, most: int) -> list[Scor
     for queue in topics.values():
         heapify(queue)
     chosen: list[int] = []
+    likenesses: list[array[float]] = []  # of each chosen one to all
     crowd = dict.fromkeys(topics, 1.0)
     while topics and len(chosen) < most:
         leaders = []
         for topic, queue in topics.items():
             while (compared := queue[0][4]) < len(chosen):
                 at = queue[0][3]
-                for other in chosen[compared:]:
-                    likeness[at] = max(likeness[at], index.likeness(rows[other])[rows[at]])
+                row = rows[at]
+                likeness[at] = max(likeness[at], max([of[row] for of in likenesses[compared:]]))
                 fresh = ranked[at].score * (1.0 - LIKENESS * likeness[at])
                 heapreplace(queue, (queue[0][0], likeness[at] >= COPY, -fresh, at, len(chosen)))
             stranger, copy, less, at, _ = queue[0]
             leaders.append((stranger, copy, round(less * crowd[topic], 9), at, topic))
         *_, at, topic = min(leaders, key=lambda leader: leader[:4])
         chosen.append(at)
+        likenesses.append(index.likeness(rows[at]))
         heappop(topics[topic])
         if not topics[topic]:
             del topics[topic]

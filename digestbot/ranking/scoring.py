@@ -7,10 +7,10 @@ catalogue's statistics enters a score, so it means the same on a slow day and on
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -45,6 +45,9 @@ class Ranking:
     scores: tuple[float, ...]  # all above 0, best first
     candidates: int  # left after those sent or voted on
     excluded: int  # of these, barred by an excluded term
+    describe: Callable[[Scored], Scored] = field(
+        compare=False, repr=False
+    )  # adds the reasons, where they were left out
 
     @property
     def best(self) -> float:
@@ -205,14 +208,17 @@ class Ranker:
         *,
         now: datetime,
         depth: int,
+        reasons: bool = True,
     ) -> list[Ranking]:
         """One ranking per profile; `barred[i]` was already sent to subscriber i, `now` ages the votes.
+
+        Naming reasons takes a third of the time: without `reasons`, `Ranking.describe` names them for those chosen.
 
         Papers voted on and papers with an excluded term never appear. Equal scores are in the order of ids. Give
         blocks of about 1,000 profiles: memory is some arrays of profiles x candidates.
         """
         weighed = self.weigh(profiles, barred, now)
-        return [_ranking(self.index, evidence, depth) for evidence in weighed]
+        return [_ranking(self.index, evidence, depth, reasons=reasons) for evidence in weighed]
 
 
 def _scores(
@@ -242,20 +248,21 @@ def rank(
     return Ranker(index).rank(profiles, barred, now=now, depth=depth)
 
 
-def _ranking(index: Index, evidence: Evidence, depth: int) -> Ranking:
+def _ranking(index: Index, evidence: Evidence, depth: int, *, reasons: bool) -> Ranking:
     rows = np.flatnonzero(evidence.scores)
     rows = rows[np.lexsort((index.ids[rows], -evidence.scores[rows]))]
     scores = evidence.scores[rows].tolist()
     return Ranking(
-        scored=tuple(describe(index, evidence, rows[:depth].tolist(), scores)),
+        scored=tuple(describe(index, evidence, rows[:depth].tolist(), scores, reasons=reasons)),
         scores=tuple(scores),
         candidates=index.size - len(evidence.barred),
         excluded=len(evidence.excluded),
+        describe=lambda one: next(describe(index, evidence, [index.row_of[one.paper_id]], [one.score])),
     )
 
 
 def describe(
-    index: Index, evidence: Evidence, rows: Sequence[int], scores: Sequence[float]
+    index: Index, evidence: Evidence, rows: Sequence[int], scores: Sequence[float], *, reasons: bool = True
 ) -> Iterator[Scored]:
     """The candidates in `rows`, each with the topic that speaks loudest and the reasons, the strongest first."""
     topics = [(topic.weight, topic.name, said, said.loudness) for topic, said in evidence.topics]
@@ -263,14 +270,14 @@ def describe(
     for row, score in zip(rows, scores, strict=False):
         loudest = -math.inf
         name: str | None = None
-        reasons: tuple[Reason, ...] = ()
+        speaker: TopicEvidence | None = None
         for weight, of, said, loudness in topics:  # 20 rows a subscriber: this loop is a third of all ranking
             loud = loudness.get(row)
             if loud is not None and weight * loud > loudest:
-                loudest, name, reasons = weight * loud, of, said.reasons(row)
+                loudest, name, speaker = weight * loud, of, said
         if name is None and topics and evidence.meaning[row] >= clear_from(index.model):
-            _, name, said, _ = max(topics, key=lambda topic: topic[0] * float(topic[2].meaning[row]))
-            reasons = said.reasons(row)
-        if row in nearest:
-            reasons = (*reasons, Reason(ReasonKind.LIKED, index.papers[nearest[row]].record.title))
-        yield Scored(index.papers[row].id, score, name, reasons)
+            _, name, speaker, _ = max(topics, key=lambda topic: topic[0] * float(topic[2].meaning[row]))
+        why = speaker.reasons(row) if reasons and speaker else ()
+        if reasons and row in nearest:
+            why = (*why, Reason(ReasonKind.LIKED, index.papers[nearest[row]].record.title))
+        yield Scored(index.papers[row].id, score, name, why)
