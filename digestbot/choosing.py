@@ -28,6 +28,7 @@ from digestbot.model import (
 from digestbot.semantics import embeddings_of, model_name, stored_embeddings
 
 DEPTH = 5  # ranked papers kept per paper that a digest shows: what diversity chooses from
+SAMPLE = 500  # papers, or up to twice as many, that have embeddings wherever in the catalogue they are
 REFIT_AT = 1.1  # the catalogue's growth from which its statistics are fitted anew
 
 
@@ -76,10 +77,20 @@ def current_model(desk: Desk, now: datetime) -> ranking.Model:
                 return model
         except ranking.StaleModel:
             pass
+    if encoder:
+        _embed_sample(desk, count)
     vectors = desk.storage.models.vectors(encoder) if encoder else None
     model = ranking.fit(desk.storage.papers.catalogue(), encoder=encoder, embeddings=vectors)
     desk.storage.models.store(name, model.dump(), now)
     return model
+
+
+def _embed_sample(desk: Desk, count: int) -> None:
+    """Sees to it that papers from all over the catalogue have embeddings, not new ones alone: against them is told what
+    is near. Steps are powers of two, so that a grown catalogue's sample is in the one before."""
+    step = 1 << (max(1, count // SAMPLE)).bit_length() - 1
+    spread = [paper for paper in desk.storage.papers.catalogue() if paper.id % step == 0]
+    embeddings_of(desk.storage, desk.embedder, spread)
 
 
 def choose(

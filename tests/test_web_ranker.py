@@ -39,3 +39,17 @@ def test_the_live_preview_finds_by_meaning_what_the_mail_will(tmp_path: Path) ->
                 desk.storage.subscribers.vote(who.id, [Vote(i, Opinion.MORE, NOW) for i in liked])
             shown = world.get(world.links.preferences(who.id)).text
             assert ("hives in the year" in shown) is (world is site)
+
+
+def test_backfilled_papers_are_in_the_background_that_nearness_is_told_against(tmp_path: Path) -> None:
+    tiny_model = pytest.importorskip("tests.tiny_model")
+    home = tmp_path / "model"
+    home.mkdir()
+    model = str(tiny_model.make_model(home, MEANINGS))
+    with running(tmp_path, EMBEDDING_MODEL=model) as site:
+        old = [{"title": f"{MEANINGS[n % 3][n % 2]} long ago in {n}"} for n in range(90)]
+        site.ingest(old, at=NOW - timedelta(days=100))
+        with open_desk(site.settings) as desk:
+            candidates = gather(desk, NOW)
+        assert len(candidates.papers) == 4
+        assert len(candidates.model.background) == 94
