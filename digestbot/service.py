@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import astuple
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
 
 import digestbot
@@ -38,6 +38,8 @@ COMPOSE_EVERY_S = 30
 DELIVER_EVERY_S = 5  # one question to an index where nothing waits
 REST_S = 30  # after a relay refused
 HOUSEKEEPING_EVERY_S = 3600
+FOLDED_AFTER = timedelta(days=90)
+FOLDED_FACT = "folded_to"  # the last outbox entry without scores and reasons
 
 log = logging.getLogger(__name__)
 
@@ -128,8 +130,17 @@ def keep_house(desk: Desk, now: datetime) -> None:
     current_model(desk, now)
     forget_jump(desk, now)
     desk.storage.limits.forget_handovers(now)
+    fold_old_digests(desk, now)
     if forgotten := forget_unanswered(desk.storage, now):
         log.info("forgot %d sign-ups that nobody confirmed for 30 days", forgotten)
+
+
+def fold_old_digests(desk: Desk, now: datetime) -> None:
+    """Scores and reasons are forgotten after a season, a thousand digests at a time, so that nobody waits for it."""
+    done = int(desk.storage.operation.find_fact(FOLDED_FACT) or 0)
+    while (last := desk.storage.outbox.fold(done, now - FOLDED_AFTER)) is not None:
+        done = last
+        desk.storage.operation.set_fact(FOLDED_FACT, str(done))
 
 
 def _now() -> datetime:

@@ -28,6 +28,7 @@ from digestbot.model import (
     SubscriberId,
 )
 from digestbot.storage.database import (
+    BLOCK,
     Database,
     Value,
     as_int,
@@ -39,7 +40,7 @@ from digestbot.storage.database import (
 )
 from digestbot.storage.entries import SELECT_ENTRY, WAITING, read_entry
 from digestbot.storage.limits import PUT_OFF
-from digestbot.storage.packing import pack_papers, packed_paper_ids, to_json, unpack_digest
+from digestbot.storage.packing import folded, pack_papers, packed_paper_ids, to_json, unpack_digest
 
 T = TypeVar("T")
 
@@ -162,6 +163,24 @@ class OutboxStore:
             ):
                 sent[SubscriberId(as_int(subscriber_id))].update(packed_paper_ids(as_text(papers)))
         return sent
+
+    def fold(self, after: int, before: datetime) -> int | None:
+        """Takes scores and reasons from the next thousand ended digests behind the entry `after` that were composed
+        before an instant; slots and paper ids stay. Returns the last entry seen, None where all that old are done."""
+        with self.db.transaction(durable=False, alone=False):
+            rows = self.db.rows(
+                "SELECT id, papers, state FROM outbox WHERE id > ? AND composed_at < ? ORDER BY id LIMIT ?",
+                (after, to_epoch(before), BLOCK),
+            )
+            self.db.execute_many(
+                "UPDATE outbox SET papers = ? WHERE id = ?",
+                [
+                    (folded(as_text(papers)), entry_id)
+                    for entry_id, papers, state in rows
+                    if papers is not None and state in FINAL_STATES
+                ],
+            )
+        return as_int(rows[-1][0]) if rows else None
 
     def find_digest(self, subscriber_id: SubscriberId, slot: date) -> tuple[Digest, EntryState] | None:
         row = self.db.row(

@@ -3,6 +3,8 @@
 {"papers": [[id, score in thousandths, index into "why"], ...],                       in the order shown
  "why": [[card length, topic or -1, kind, detail, kind, detail ...], ...],   topics and details: indexes into "words"
  "words": [...], "more": papers that did not fit, left out for 0}
+
+After a season only the ids are kept: {"papers": [[id], ...]}, with "more".
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ def pack_papers(digest: Digest) -> str:
 
 def unpack_digest(subscriber_id: SubscriberId, slot: date, composed_at: Value, text: str) -> Digest:
     packed = json.loads(text)
+    if "why" not in packed:
+        papers = tuple(DigestPaper(PaperId(paper_id), 0.0, None, ()) for (paper_id,) in packed["papers"])
+        return Digest(subscriber_id, slot, from_epoch(composed_at), papers, packed.get("more", 0))
     whys = [_read_why(why, packed["words"]) for why in packed["why"]]
     papers = tuple(
         DigestPaper(PaperId(paper_id), score / 1000, *whys[why]) for paper_id, score, why in packed["papers"]
@@ -39,6 +44,13 @@ def unpack_digest(subscriber_id: SubscriberId, slot: date, composed_at: Value, t
 
 def packed_paper_ids(text: str) -> list[PaperId]:
     return [PaperId(paper_id) for paper_id, *_ in json.loads(text)["papers"]]
+
+
+def folded(text: str) -> str:
+    """The packed papers without scores, topics and reasons; the same of what is folded already."""
+    packed = json.loads(text)
+    kept: dict[str, object] = {"papers": [[paper_id] for paper_id, *_ in packed["papers"]]}
+    return to_json(kept | {"more": packed["more"]} if "more" in packed else kept)
 
 
 def to_json(value: object) -> str:
