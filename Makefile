@@ -30,7 +30,7 @@ torture: $(VENV)/dev.stamp
 replay: $(VENV)/test.stamp
 	$(BIN)/python -m tests.benchmarks.replay
 
-bench: bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-schedule bench-web
+bench: bench-drops bench-ranking bench-ranking_speed bench-bounces bench-excerpts bench-render bench-schedule bench-web bench-growth bench-endtoend
 
 bench-%: $(VENV)/bench.stamp
 	$(BIN)/python -m tests.benchmarks.bench_$*
