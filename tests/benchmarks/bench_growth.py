@@ -3,13 +3,14 @@
 Run: python -m tests.benchmarks.bench_growth [READERS ...]   (default: 1,000 10,000 100,000 1,000,000)
 
 Everybody has three of 20,000 topics and gets ten of 300 papers. Each size has a process and a state of its own. The cost
-is the processor's time for composing, the same loop of hashing beside each is the reference for how busy the machine is.
+is the processor's time for composing, of all processes together, the same loop of hashing beside each is the reference for how busy the machine is.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from digestbot.desk import Desk
-from digestbot.pipeline import compose_due
+from digestbot.pipeline import compose_everybody
 from tests.benchmarks.town import NOW, open_town, town_environ, town_settings
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -52,13 +53,14 @@ def one(readers: int, papers: int) -> dict[str, float]:
         with open_town(settings, readers=readers, papers=papers) as desk:
             before = database_bytes(desk)
             reference_us = reference()
-            wall, cpu = time.perf_counter(), time.process_time()
-            digests = compose_due(desk, NOW).composed
-            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            wall, cpu = time.perf_counter(), cpu_s()
+            digests = compose_everybody(desk, NOW).composed
+            wall, cpu = time.perf_counter() - wall, cpu_s() - cpu
             desk.storage.db.execute(
                 "UPDATE outbox SET state = 'sent', reply = '250 2.0.0 Ok', finished_at = due_at"
             )
-            peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+            peak_mb = max(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
             size = database_bytes(desk) - before
         return {
             "readers": readers,
@@ -77,6 +79,11 @@ def idle_pass(folder: Path) -> None:
     """`run --once` as a whole program, where nothing is due any more and no mail waits."""
     command = [sys.executable, "-m", "digestbot", "--now", NOW.isoformat(), "run", "--once"]
     subprocess.run(command, check=True, env=town_environ(folder), capture_output=True)
+
+
+def cpu_s() -> float:
+    """Of this process and of those that shared its work."""
+    return sum(os.times()[:4])
 
 
 def reference() -> float:
