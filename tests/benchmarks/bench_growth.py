@@ -3,7 +3,8 @@
 Run: python -m tests.benchmarks.bench_growth [READERS ...]   (default: 1,000 10,000 100,000 1,000,000)
 
 Everybody has three of 20,000 topics and gets ten of 300 papers. Each size has a process and a state of its own. The cost
-is the processor's time for composing, of all processes together, the same loop of hashing beside each is the reference for how busy the machine is.
+is the processor's time for composing, of all processes together; the same loop of hashing beside each is the reference
+for how busy the machine is.
 """
 
 from __future__ import annotations
