@@ -6,6 +6,7 @@ import smtplib
 import ssl
 import threading
 import time
+from contextlib import suppress
 
 REPLY_BYTES = 65_536  # of one reply; RFC 5321, 4.5.3.1.5: a line has 512 at most
 LOOK_S = 0.5  # between two looks at `give_up`
@@ -63,18 +64,20 @@ class Client(smtplib.SMTP):
         return line + end
 
     def _receive(self, deadline: float) -> bytes:
-        if self.sock is None:
+        sock = self.sock  # another thread may hang up meanwhile, and then it is None
+        if sock is None:
             raise smtplib.SMTPServerDisconnected("it is not connected")
         while (left := deadline - time.monotonic()) > 0:
             if self.give_up is not None and self.give_up.is_set():
                 raise InterruptedError("given up")
-            self.sock.settimeout(left if self.give_up is None else min(left, LOOK_S))
+            sock.settimeout(left if self.give_up is None else min(left, LOOK_S))
             try:
-                received = self.sock.recv(4096)
+                received = sock.recv(4096)
             except TimeoutError:
                 continue
             finally:
-                self.sock.settimeout(self.reply_s)
+                with suppress(OSError):  # it was hung up
+                    sock.settimeout(self.reply_s)
             if not received:
                 raise smtplib.SMTPServerDisconnected("it closed the connection")
             return received

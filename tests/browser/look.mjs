@@ -16,6 +16,17 @@ const browser = await chromium.launch({
          "--disable-component-update", "--disable-sync"],
 });
 const seen = [];
+
+// On a busy machine Chromium now and then fails to take one.
+async function take(page, file, tries = 3) {
+  try {
+    await page.screenshot({ path: file, fullPage: true });
+  } catch (error) {
+    if (tries === 1) throw error;
+    await take(page, file, tries - 1);
+  }
+}
+
 for (const scheme of ["light", "dark"]) {
   for (const width of [320, 360, 800]) {
     const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: scheme, deviceScaleFactor: width < 800 ? 2 : 1.5 });
@@ -32,7 +43,7 @@ for (const scheme of ["light", "dark"]) {
         violations = result.violations.map((v) => `${v.id}: ${v.help} (${v.nodes.map((n) => n.html.slice(0, 120)).slice(0, 3).join(" | ")})`);
       }
       const base = path.basename(name, ".html");
-      await page.screenshot({ path: path.join(folder, `${base}-${scheme}-${width}.png`), fullPage: true });
+      await take(page, path.join(folder, `${base}-${scheme}-${width}.png`));
       seen.push({ page: base, scheme, width, scroll, violations, asked: [...asked] });
     }
     await context.close();
