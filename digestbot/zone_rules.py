@@ -27,8 +27,10 @@ def follow_zone_rules(storage: Storage, now: datetime) -> int:
     Slots that are recorded stay recorded, and an instant that was overtaken is due at once. Idempotent.
     """
     schedule.forget_zone_rules()
-    found = fingerprint()
-    if storage.operation.find_fact(FACT) == found:
+    found, known = fingerprint(), storage.operation.find_fact(FACT)
+    if known is None:  # what is planned was planned by the rules of today
+        storage.operation.set_fact(FACT, found)
+    if known in (None, found):
         return 0
     changed = 0
     everybody = storage.subscribers.everybody(Status.CONFIRMED)

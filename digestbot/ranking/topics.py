@@ -30,7 +30,7 @@ LEXICAL, EMBEDDED, WHOLE = (
     0.5,
     0.6,
 )  # shares of a topic's meaning: words, embedding; all topics' words in one
-REMEMBERED_BYTES = 64 << 20  # of topics read
+REMEMBERED_BYTES = 192 << 20  # of topics read: 30,000 with 300 candidates
 _NONE: Rows = np.zeros(0, dtype=np.int64)
 
 
