@@ -154,8 +154,7 @@ def _sent(
     """What counts as sent to each, merged papers by the id they have today."""
     oldest = min((p.first_seen for p in candidates.papers if p.first_seen), default=candidates.now)
     sent = desk.storage.outbox.sent_papers(ids, oldest.date() - timedelta(days=2))
-    known = {paper.id for paper in candidates.papers}
-    strangers = {paper for papers in sent.values() for paper in papers} - known
+    strangers = {paper for papers in sent.values() for paper in papers} - candidates.by_id.keys()
     merged = desk.storage.papers.resolve(strangers) if strangers else {}
     return {i: {merged.get(paper, paper) for paper in papers} for i, papers in sent.items()}
 

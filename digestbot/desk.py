@@ -20,7 +20,7 @@ from digestbot.subscriptions import missing_secret
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """One worker's."""
+    """All that one process or thread needs to do the work, with a connection of its own to the storage."""
 
     settings: Settings
     storage: Storage

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from digestbot.errors import SettingsError, StorageError
@@ -63,34 +63,21 @@ def open_storage(settings: Settings) -> Iterator[Storage]:
     path = settings.sqlite_path
     if path is not None:
         _make_folder(path.parent)
-    storage = Storage(_connect(settings))
-    try:
+    with closing(Storage(_connect(settings))) as storage:
         storage.migrate()
         yield storage
-    finally:
-        storage.close()
 
 
-@contextmanager
-def open_file(path: Path) -> Iterator[Storage]:
+def open_file(path: Path) -> AbstractContextManager[Storage]:
     """The storage in one SQLite file that exists, as it is: not migrated."""
     from digestbot.storage.sqlite import SqliteDatabase
 
-    storage = Storage(SqliteDatabase(path))
-    try:
-        yield storage
-    finally:
-        storage.close()
+    return closing(Storage(SqliteDatabase(path)))
 
 
-@contextmanager
-def open_as_it_is(settings: Settings) -> Iterator[Storage]:
+def open_as_it_is(settings: Settings) -> AbstractContextManager[Storage]:
     """The storage of the settings, whatever its schema. A SQLite file must exist."""
-    storage = Storage(_connect(settings))
-    try:
-        yield storage
-    finally:
-        storage.close()
+    return closing(Storage(_connect(settings)))
 
 
 @contextmanager
