@@ -545,7 +545,7 @@ def test_what_would_take_quadratic_time_takes_seconds(tmp_path: Path, text: str)
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (gzip.compress(gzip.compress(b'{"title": "Owls"}')), "packed with gzip twice"),
+        (gzip.compress(gzip.compress(b'{"title": "Owls"}', mtime=0), mtime=0), "packed with gzip twice"),
         (b"PK\x03\x04....", "a ZIP archive"),
         (b"\xef\xbb\xbf", "the file is empty"),
         (b"\0" * 9, "nothing but zeros"),
