@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digestbot.desk import Desk
+from digestbot.drops.folder import shown
 from digestbot.model import EntryKind, EntryState
 from digestbot.storage.outbox import Notice
 
@@ -16,11 +18,21 @@ if TYPE_CHECKING:
     from digestbot.ingest import IngestPass
     from digestbot.pipeline import RunReport
 
-HELD, FOLDER = "drop held: ", "folder among the drops: "  # and its name
-STOPPED, SILENCE, FAILING, CLOCK = "delivery stopped", "silence", "failing runs", "clock"
+HELD, FOLDER, FAILING = "drop held: ", "folder among the drops: ", "failing runs: "  # and its name
+STOPPED, SILENCE, CLOCK, DISK = "delivery stopped", "silence", "clock", "disk"
+KINDS = (
+    STOPPED,
+    FAILING,
+    HELD,
+    FOLDER,
+    SILENCE,
+    CLOCK,
+    DISK,
+)  # all that there are; docs/operation.md explains each
 FAILING_RUNS = 3  # in a row, until the operator is told
 _ANSWERED = (EntryState.SENT, EntryState.DEFERRED, EntryState.BOUNCED)  # a relay took part in it
 JUMP_TOLD_S = 3600  # a clock that is set by less makes no digest late
+LITTLE_SPACE_BYTES = 500_000_000  # told while the alarm itself can still be written
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +58,11 @@ def note_drops(desk: Desk, found: IngestPass, now: datetime) -> None:
             tell_operator(desk, HELD + Path(drop.path).name, drop.held, now)
     for name in found.folders:
         tell_operator(desk, FOLDER + name, "only files are read: put those in it into `incoming` itself", now)
+    held = desk.settings.drops / "held"
+    kept = {shown(path.name) for path in held.iterdir()} if held.is_dir() else set()
+    standing = {FOLDER + name for name in found.folders} | {HELD + name for name in kept}
     for alarm in desk.storage.operation.alarms():
-        if alarm.kind.startswith(FOLDER) and alarm.kind.removeprefix(FOLDER) not in found.folders:
+        if alarm.kind.startswith((FOLDER, HELD)) and alarm.kind not in standing:
             clear_alarm(desk, alarm.kind)
 
 
@@ -59,6 +74,8 @@ def note_run(desk: Desk, report: RunReport, finished_at: datetime) -> None:
     elif delivery is not None and any(delivery.counts[state] for state in _ANSWERED):
         clear_alarm(desk, STOPPED)
     listen_for_sources(desk, report.now)
+    if database := desk.settings.sqlite_path:
+        watch_space(desk, shutil.disk_usage(database.parent).free, report.now)
     if report.did_something:
         desk.storage.operation.record_run(
             started_at=report.now, finished_at=finished_at, report=report.to_json()
@@ -76,17 +93,26 @@ def listen_for_sources(desk: Desk, now: datetime) -> None:
         clear_alarm(desk, SILENCE)
 
 
+def watch_space(desk: Desk, free_bytes: int, now: datetime) -> None:
+    """Tells of the last room on the database's disk: on a full one nothing can be written, so no mail may leave."""
+    if free_bytes < LITTLE_SPACE_BYTES:
+        detail = f"{free_bytes // 1_000_000:,} MB are free where the database is: make room"
+        tell_operator(desk, DISK, detail, now)
+    else:
+        clear_alarm(desk, DISK)
+
+
 def note_failure(desk: Desk, job: str, error: Exception, now: datetime) -> None:
     """Counts the failures of a job in a row, over restarts, and tells of the third."""
     count = desk.storage.operation.count_up(_failures(job))
     if count >= FAILING_RUNS:
-        tell_operator(desk, f"{FAILING}: {job}", f"{job} failed {count} times in a row: {error}", now)
+        tell_operator(desk, FAILING + job, f"{job} failed {count} times in a row: {error}", now)
 
 
 def note_success(desk: Desk, job: str) -> None:
     if desk.storage.operation.find_fact(_failures(job)) is not None:
         desk.storage.operation.forget_fact(_failures(job))
-        clear_alarm(desk, f"{FAILING}: {job}")
+        clear_alarm(desk, FAILING + job)
 
 
 def _failures(job: str) -> str:

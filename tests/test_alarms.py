@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from digestbot import alarms as told
+from digestbot.alarms import LITTLE_SPACE_BYTES, watch_space
 from digestbot.desk import open_desk
 from digestbot.service import Delivery
 from digestbot.settings import load_settings
@@ -92,6 +97,16 @@ def test_a_folder_among_the_drops_is_told_once_and_left_alone(household: Househo
     assert alarms(household) == []
 
 
+def test_a_held_drop_that_somebody_took_away_is_over(household: Household) -> None:
+    household.drop("SubscribeWe study number one, and more of it than ever.\nNumber 1\n", "page.txt")
+    household.do("run", "--once", now=DAY_1)
+    household.do("run", "--once", now=DAY_1)
+    assert alarms(household) == ["drop held: page.txt"]
+    (household.folder / "state" / "drops" / "held" / "page.txt").unlink()
+    household.do("run", "--once", now="2026-01-05T08:40:00Z")
+    assert alarms(household) == []
+
+
 def mails_to_operator(household: Household) -> int:
     return household.server.recipients.count("op@example.org")
 
@@ -174,3 +189,45 @@ def test_a_relay_that_refused_is_left_alone_for_a_while(household: Household) ->
         household.server.script = lambda stage, argument: None
         Delivery(desk, threading.Event()).run()  # a new one knows of nothing
     assert household.server.recipients == ["ada@example.org"]
+
+
+def test_little_room_is_told_once_until_there_is_more(household: Household) -> None:
+    household.set("OPERATOR", "op@example.org")
+    with open_desk(load_settings()) as desk:
+        seen = []
+        for free in (LITTLE_SPACE_BYTES, LITTLE_SPACE_BYTES - 1, 7_000_000, LITTLE_SPACE_BYTES):
+            watch_space(desk, free, datetime(2026, 1, 5, tzinfo=UTC))
+            seen.append(alarms(household))
+    assert seen == [[], ["disk"], ["disk"], []]
+    household.do("run", "--once", now=DAY_1)
+    assert mails_to_operator(household) == 1
+
+
+def test_the_docs_explain_every_alarm_and_no_other() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "operation.md").read_text(encoding="utf-8")
+    table = text.partition("| alarm |")[2].partition("\n\n")[0]
+    explained = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    assert sorted(name.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for name in explained) == sorted(told.KINDS)
+
+
+def test_no_alarm_is_raised_but_of_these_kinds() -> None:
+    """By the first word of what names the kind wherever one is raised."""
+    names = {name for name, value in vars(told).items() if isinstance(value, str) and value in told.KINDS}
+    assert len(names) == len(told.KINDS)
+    package = Path(told.__file__).parent
+    calls = [
+        found
+        for file in package.rglob("*.py")
+        for found in re.findall(r"(?<!def )tell_operator\(\s*desk,\s*(\S+)", file.read_text(encoding="utf-8"))
+    ]
+    assert {call.strip(",") for call in calls} == names
+
+
+def test_status_tells_of_the_last_runs(household: Household) -> None:
+    assert "last runs" not in household.do("status").out
+    household.subscribe("ada@example.org", "reasoning", now=BEFORE)
+    household.drop(paper("On reasoning"), "d.jsonl")
+    household.do("run", "--once", now=DAY_1)
+    [line] = [line for line in household.do("status").out.splitlines() if line.startswith("last runs")]
+    report = "drops: 1 read; papers: 1 new; digests: 1 composed; delivery: 1 sent"
+    assert line.split(maxsplit=2)[2] == f"2026-01-05 08:30 UTC: {report}"

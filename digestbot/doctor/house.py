@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from digestbot.alarms import LITTLE_SPACE_BYTES
 from digestbot.backup import backup_made_at
 from digestbot.desk import make_renderer
 from digestbot.doctor.finding import Finding, fail, ok, warn
@@ -34,7 +35,6 @@ from digestbot.storage.copies import damage, find_flaw
 
 RELEASED = datetime(2026, 1, 1, tzinfo=UTC)  # no clock is right that shows an earlier time
 AHEAD = timedelta(hours=1)
-LITTLE_SPACE_BYTES = 500_000_000
 STALE_BACKUP = timedelta(days=7)
 
 
