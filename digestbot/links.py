@@ -1,7 +1,8 @@
 """Signed, purpose-bound tokens, and the URLs and address tags that carry them.
 
-A token is one byte of purpose, its numbers as LEB128 varints, and the first 96 bits of HMAC-SHA256 over both: the same
-input gives the same token, a token of one purpose is nothing to another, and none shows an address.
+A token is one byte of purpose, its numbers as LEB128 varints, and 96 bits of an HMAC over both: the same input gives the
+same token, a token of one purpose is nothing to another, and none shows an address. The HMAC is SHA-256's, of feedback
+SHA-512's: a mail has thirty such tokens, and one HMAC is long enough for the three of a paper.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ class Purpose(enum.IntEnum):
     NEW_ADDRESS = 10  # sent to the new address of a change, which so confirms itself
 
 
+_FEEDBACK = bytes([Purpose.FEEDBACK])
+
+
 @dataclass(frozen=True, slots=True)
 class FeedbackToken:
     subscriber_id: SubscriberId
@@ -66,7 +70,8 @@ class Links:
         if not keys:
             raise ValueError("at least one key is needed")
         self.base_url = base_url.rstrip("/")
-        self._macs = tuple(map(_mac_of, keys))
+        self._macs = tuple(_mac_of(key, "sha256") for key in keys)
+        self._feedback_macs = tuple(_mac_of(key, "sha512") for key in keys)
 
     # ---- URLs -----------------------------------------------------------------------------------------------
 
@@ -114,10 +119,13 @@ class Links:
         self, subscriber_id: SubscriberId, slot: date, paper_id: PaperId
     ) -> tuple[bytes, bytes, bytes]:
         """The tokens of feedback() for more, less and save. A mail has thirty, so they share their work."""
-        numbers = _varint(subscriber_id) + _varint(_day(slot)) + _varint(paper_id)
-        start, mac = bytes([Purpose.FEEDBACK]) + numbers, self._macs[0]
-        more, less, save = start + b"\0", start + b"\1", start + b"\2"
-        return _base64(more + mac(more)), _base64(less + mac(less)), _base64(save + mac(save))
+        start = _FEEDBACK + _varint(subscriber_id) + _varint(_day(slot)) + _varint(paper_id)
+        mac = self._feedback_macs[0](start)
+        return (
+            _base64(start + b"\0" + mac[:MAC_BYTES]),
+            _base64(start + b"\1" + mac[MAC_BYTES : 2 * MAC_BYTES]),
+            _base64(start + b"\2" + mac[2 * MAC_BYTES : 3 * MAC_BYTES]),
+        )
 
     # ---- tags in addresses --------------------------------------------------------------------------------------
 
@@ -167,11 +175,18 @@ class Links:
         return (SubscriberId(numbers[0]), slot) if numbers and slot else None
 
     def read_feedback(self, token: str) -> FeedbackToken | None:
-        numbers = self._read(_unbase64(token), Purpose.FEEDBACK, 4)
-        slot = _date(numbers[1]) if numbers else None
-        if numbers is None or slot is None or numbers[3] >= len(_OPINIONS):
+        data = _unbase64(token)
+        start, number, mac = data[: -MAC_BYTES - 1], data[-MAC_BYTES - 1 : -MAC_BYTES], data[-MAC_BYTES:]
+        opinion = (
+            number[0] if number and number[0] < len(_OPINIONS) else 0
+        )  # what is none fails below, like a forgery
+        part = slice(opinion * MAC_BYTES, (opinion + 1) * MAC_BYTES)
+        genuine = [hmac.compare_digest(made(start)[part], mac) for made in self._feedback_macs]
+        numbers = _varints(start[1:])
+        slot = _date(numbers[1]) if len(numbers) == 3 else None
+        if not any(genuine) or number != bytes([opinion]) or start[:1] != _FEEDBACK or slot is None:
             return None
-        return FeedbackToken(SubscriberId(numbers[0]), slot, PaperId(numbers[2]), _OPINIONS[numbers[3]])
+        return FeedbackToken(SubscriberId(numbers[0]), slot, PaperId(numbers[2]), _OPINIONS[opinion])
 
     def read_bounce_tag(self, tag: str) -> BounceTag | None:
         numbers = self._read(_unbase32(tag), Purpose.BOUNCE, 4)
@@ -199,18 +214,20 @@ class Links:
     # ---- inside -------------------------------------------------------------------------------------------------
 
     def _left_side(self, text: str) -> str:
-        return _base32(self._macs[0](b"message-id " + text.encode(), 15))
+        return _base32(self._macs[0](b"message-id " + text.encode())[:15])
 
     def _url(self, path: str, purpose: Purpose, *numbers: int) -> str:
         return f"{self.base_url}/{path}/{_base64(self._token(purpose, numbers)).decode()}"
 
     def _token(self, purpose: Purpose, numbers: Sequence[int]) -> bytes:
         payload = bytes([purpose]) + b"".join(map(_varint, numbers))
-        return payload + self._macs[0](payload)
+        return payload + self._macs[0](payload)[:MAC_BYTES]
 
     def _read(self, token: bytes, purpose: Purpose, count: int) -> tuple[int, ...] | None:
         payload, mac = token[:-MAC_BYTES], token[-MAC_BYTES:]
-        genuine = [hmac.compare_digest(made(payload), mac) for made in self._macs]  # equal work for all
+        genuine = [
+            hmac.compare_digest(made(payload)[:MAC_BYTES], mac) for made in self._macs
+        ]  # equal work for all
         if not any(genuine) or not payload or payload[0] != purpose:
             return None
         numbers = _varints(payload[1:])
@@ -228,18 +245,18 @@ def derive_key(secret: str) -> bytes:
     return hashlib.sha256(b"digestbot links " + secret.encode()).digest()
 
 
-def _mac_of(key: bytes) -> Callable[..., bytes]:
-    """HMAC-SHA256 (RFC 2104) with a key of at most 64 bytes, truncated. The hash of the padded key is made once, which
-    halves the time of `hmac.digest`."""
-    padded = key.ljust(64, b"\0")
-    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
-    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
+def _mac_of(key: bytes, name: str) -> Callable[[bytes], bytes]:
+    """HMAC (RFC 2104) with a key of at most 64 bytes. The hash of the padded key is made once, which halves the time of
+    `hmac.digest`."""
+    padded = key.ljust(hashlib.new(name).block_size, b"\0")
+    inner = hashlib.new(name, bytes(byte ^ 0x36 for byte in padded))
+    outer = hashlib.new(name, bytes(byte ^ 0x5C for byte in padded))
 
-    def mac(message: bytes, size: int = MAC_BYTES) -> bytes:
+    def mac(message: bytes) -> bytes:
         first, second = inner.copy(), outer.copy()
         first.update(message)
         second.update(first.digest())
-        return second.digest()[:size]
+        return second.digest()
 
     return mac
 

@@ -173,6 +173,7 @@ def _feedback_id(letterhead: Letterhead, kind: EntryKind) -> bytes:
     return _folded("Feedback-ID", [f"{kind.value}:{domain}:{kind.value}:digestbot"])
 
 
+@lru_cache(10_000)
 def _text(name: str, text: str) -> bytes:
     """An unstructured header."""
     if (

@@ -20,7 +20,7 @@ _SOFT_BREAK = b"=\r\n"
 def encode(text: str) -> bytes:
     """One piece. Newlines become CRLF; a text that ends in none ends in a soft break; '' is b''."""
     if len(text) < 74 and _PLAIN.fullmatch(text):
-        return text.encode() + _SOFT_BREAK
+        return soft_line(text.encode())
     data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
     data = _ENCODED.sub(lambda match: b"=%02X" % match[0][0], data)
     lines: list[bytes] = []

@@ -126,8 +126,14 @@ class Renderer:
         return found
 
     def _known_cards(self, papers: Sequence[Paper]) -> dict[PaperId, Card]:
-        kept = ((paper, self._cards.get(paper.id)) for paper in papers)
-        return {p.id: known[1] for p, known in kept if known and (known[0] is p or known[0] == p)}
+        found: dict[PaperId, Card] = {}
+        for paper in papers:
+            known = self._cards.get(paper.id)
+            if known is not None and known[0] is not paper and known[0] == paper:
+                known = self._cards[paper.id] = (paper, known[1])  # read anew: next time one look is enough
+            if known is not None and known[0] is paper:
+                found[paper.id] = known[1]
+        return found
 
     def fit(self, papers: Sequence[Paper]) -> tuple[CardLength, ...]:
         """The lengths of the first papers, in the order shown, with which a digest's HTML stays under MAIL_BYTES."""
@@ -145,16 +151,16 @@ class Renderer:
         text, body = self._fill_cards(digest, sections, cards)
         if digest.more:
             values = {"count": encode(str(digest.more)), "web_url": page["web_url"]}
-            text.append(self._more.text.fill(values))
-            body.append(self._more.html.fill(values))
+            text += self._more.text.filled(values)
+            body += self._more.html.filled(values)
         about = _about(tuple((name, len(members)) for name, members in sections.items()))
         shown = {"subject": subject, "preheader": _preheader(digest, cards), "email": email}
         page["summary"], page["papers"] = about[0], b"".join(text)
         page |= {name: encode(value) for name, value in shown.items()}
-        finished = self._page.text.fill(page)
+        finished = b"".join(self._page.text.filled(page))
         page["summary"], page["papers"] = about[1], b"".join(body)
         page |= {name: encode(html.escape(value)) for name, value in shown.items()}
-        return RenderedMail(subject, finished, self._page.html.fill(page))
+        return RenderedMail(subject, finished, b"".join(self._page.html.filled(page)))
 
     def subject(self, digest: Digest, cards: Mapping[PaperId, Card]) -> str:
         """The strongest paper, how many more, and the day: under 70 characters, never the same twice."""
@@ -270,15 +276,16 @@ class Renderer:
         }
 
     def _make_heading(self, topic: str) -> tuple[bytes, bytes]:
-        text = self._section.text.fill({"topic": encode(topic)})
-        return text, self._section.html.fill({"topic": encode(html.escape(topic))})
+        text = self._section.text.filled({"topic": encode(topic)})
+        return b"".join(text), b"".join(self._section.html.filled({"topic": encode(html.escape(topic))}))
 
     def _fill_cards(
         self, digest: Digest, sections: Mapping[str, Sequence[DigestPaper]], cards: Mapping[PaperId, Card]
     ) -> tuple[list[bytes], list[bytes]]:
+        """Both bodies in parts."""
         text: list[bytes] = []
         body: list[bytes] = []
-        number = 0
+        who, slot, number = digest.subscriber_id, digest.slot, 0
         for topic, members in sections.items():
             heading_text, heading_html = self._heading(topic)
             text.append(heading_text)
@@ -286,13 +293,18 @@ class Renderer:
             for chosen in members:
                 number += 1
                 card = cards[chosen.paper_id]
-                why_text, why_html, marks = _why(chosen.reasons, chosen.score)
-                tokens = self._links.feedback_tokens(digest.subscriber_id, digest.slot, chosen.paper_id)
-                values = dict(zip(_FEEDBACK_HOLES, map(soft_line, tokens), strict=True)) | marks
-                values["number"], values["why"] = _number(number), why_text
-                text.append(card.text[chosen.length].fill(values))
+                dots, percent = _marks(chosen.score)
+                more, less, save = self._links.feedback_tokens(who, slot, chosen.paper_id)
+                why_text, why_html = _why(chosen.reasons)
+                values = {"number": _number(number), "dots": dots, "percent": percent, "why": why_text}
+                values["more"], values["less"], values["save"] = (
+                    soft_line(more),
+                    soft_line(less),
+                    soft_line(save),
+                )
+                text += card.text[chosen.length].filled(values)
                 values["why"] = why_html
-                body.append(card.html[chosen.length].fill(values))
+                body += card.html[chosen.length].filled(values)
         return text, body
 
 
@@ -301,12 +313,17 @@ def _number(number: int) -> bytes:
     return encode(f"{number:>2}.")
 
 
+@lru_cache(1000)
+def _marks(score: float) -> tuple[bytes, bytes]:
+    """A score as dots and per cent. Scores are stored in thousandths."""
+    return encode(wording.dots(score)), encode(wording.percent(score))
+
+
 @lru_cache(20_000)
-def _why(reasons: tuple[Reason, ...], score: float) -> tuple[bytes, bytes, dict[str, bytes]]:
-    """Why a paper was chosen, as text and as HTML, and its score's marks."""
+def _why(reasons: tuple[Reason, ...]) -> tuple[bytes, bytes]:
+    """Why a paper was chosen, as text and as HTML."""
     why = wording.why(reasons)
-    marks = {"dots": encode(wording.dots(score)), "percent": encode(wording.percent(score))}
-    return encode(wording.wrap(f"Why: {why}", indent=4).lstrip()), encode(html.escape(why)), marks
+    return encode(wording.wrap(f"Why: {why}", indent=4).lstrip()), encode(html.escape(why))
 
 
 @lru_cache(5_000)

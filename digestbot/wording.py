@@ -28,6 +28,8 @@ _DOTS = 5
 
 def clean(text: str) -> str:
     """One line without control characters, direction overrides and lone surrogates; runs of space become one."""
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
     return " ".join(_UNSHOWABLE.sub(" ", text).split())
 
 
@@ -203,21 +205,21 @@ def preheader(titles: Sequence[str], first_sentence: str) -> str:
     return clip("Also: " + "; ".join(titles[:_TITLES_AHEAD]), size=PREHEADER_BYTES)
 
 
-def wrap(text: str, *, indent: int = 0, width: int = 72, first: int | None = None) -> str:
-    """The text in lines of at most `width` columns, each after the first indented. `first`: indent of the first line,
-    None for the same. Words are never cut, but for scripts written without spaces."""
-    lines: list[str] = []
-    line, used = "", indent if first is None else first
-    for word in _breakable(text, width - indent):
-        glue = " " if line and not word.startswith("\0") else ""
+def wrap(text: str, *, indent: int = 0, width: int = 72) -> str:
+    """The text in indented lines of at most `width` columns. Words are never cut, but for scripts written without
+    spaces."""
+    margin = " " * indent
+    lines, line, used = [], margin, indent
+    for word in text.split() if text.isascii() else _breakable(text, width - indent):
+        glue = "" if used == indent or word[0] == "\0" else " "
         word = word.lstrip("\0")
-        if line and used + len(glue) + columns(word) > width:
+        size = columns(word)
+        if used > indent and used + len(glue) + size > width:
             lines.append(line)
-            line, used, glue = "", indent, ""
+            line, used, glue = margin, indent, ""
         line += glue + word
-        used += len(glue) + columns(word)
-    margins = [" " * (indent if first is None else first)] + [" " * indent] * len(lines)
-    return "\n".join((margin + line).rstrip() for margin, line in zip(margins, [*lines, line], strict=True))
+        used += len(glue) + size
+    return "\n".join([*lines, line]).rstrip()
 
 
 def _breakable(text: str, room: int) -> Iterable[str]:
