@@ -96,7 +96,7 @@ def take_new_address(office: Office, subscriber_id: SubscriberId, asked_at: date
 def forget(office: Office, subscriber: Subscriber) -> None:
     """Deletes everything of a person but a salted hash, so that nobody adds the address again unasked."""
     with office.storage.transaction():
-        office.storage.subscribers.suppress_forgotten(subscriber.email, at=office.now)
+        office.storage.suppressions.add_forgotten(subscriber.email, at=office.now)
         office.storage.accounts.forget_ledger(subscriber.id)
         office.remove(subscriber)
 
@@ -126,7 +126,7 @@ def _learn(office: Office, library: Path) -> list[PaperId]:
 def _admit(office: Office, wanted: Subscriber, signup: str) -> Subscriber | None:
     """The subscriber to write to, with what they want now where they may not get digests yet. None: nobody."""
     store = office.storage.subscribers
-    if store.suppressed([wanted.email]):
+    if office.storage.suppressions.among([wanted.email]):
         return None
     known = store.find(wanted.email)
     if known is None:
@@ -146,9 +146,8 @@ def _link_may_go(office: Office, subscriber: Subscriber, most: int) -> bool:
 
 
 def _is_free(office: Office, subscriber: Subscriber, email: str) -> bool:
-    store = office.storage.subscribers
-    owner = store.find(email)
-    return not store.suppressed([email]) and (owner is None or owner.id == subscriber.id)
+    owner = office.storage.subscribers.find(email)
+    return not office.storage.suppressions.among([email]) and (owner is None or owner.id == subscriber.id)
 
 
 def _note(office: Office, subscriber_id: SubscriberId, how: str, detail: str) -> None:

@@ -102,7 +102,7 @@ def _act(office: Office, reading: MailReading, origin: _Origin) -> bool:
         return False
     reason = suppression_reason(office.storage.bounces, bounce)
     if reason is not None:
-        office.storage.subscribers.suppress(subscriber.email, reason=reason, at=office.now)
+        office.storage.suppressions.add(subscriber.email, reason=reason, at=office.now)
         log.info("subscriber %d suppressed: %s", subscriber.id, reason)
     return True
 

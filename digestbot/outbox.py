@@ -368,7 +368,7 @@ class _Pass:
         self.storage.bounces.add(bounce)
         reason = suppression_reason(self.storage.bounces, bounce)
         if reason is not None:
-            self.storage.subscribers.suppress(entry.recipient, reason=reason, at=now)
+            self.storage.suppressions.add(entry.recipient, reason=reason, at=now)
             log.info("subscriber %d suppressed: %s", entry.subscriber_id, reason)
 
     def _watch_policy(self, entry: OutboxEntry, handover: Handover, now: datetime) -> None:

@@ -183,7 +183,7 @@ def _import_block(office: Office, lines: list[Line], report: ImportReport) -> No
     emails = [str(line.form["email"]) for line in lines]
     wanted = {email: overlay(NOBODY, {"email": email}).email for email in emails}
     known = store.find_many(list(wanted.values()))
-    suppressed = store.suppressed(list(wanted.values()))
+    suppressed = office.storage.suppressions.among(list(wanted.values()))
     new: list[Subscriber] = []
     changes: list[tuple[Subscriber, Subscriber]] = []
     for line, email in zip(lines, emails, strict=True):

@@ -61,7 +61,7 @@ class Office:
         with self.storage.transaction():
             if store.find(subscriber.email):
                 raise UsageError(f"{subscriber.email} is known already; `subscribers set` changes it")
-            if store.suppressed([subscriber.email]):
+            if self.storage.suppressions.among([subscriber.email]):
                 raise UsageError(
                     f"{subscriber.email} is on the suppression list; `suppressions remove` takes it off"
                 )
@@ -91,7 +91,7 @@ class Office:
             self.storage.subscribers.record_consents(ids, at=self.now, how=how, detail="")
             for s in added:
                 if s.status is Status.SUPPRESSED:
-                    self.storage.subscribers.suppress(s.email, reason=how, at=self.now)
+                    self.storage.suppressions.add(s.email, reason=how, at=self.now)
         return added
 
     def confirm(self, subscriber_id: SubscriberId, *, how: str, detail: str) -> bool:

@@ -228,9 +228,7 @@ def test_a_dead_address_is_suppressed(office: Office, ada: Subscriber) -> None:
     handled = handle_mail(office, report(to=verp(ada)))
     assert handled.acted
     assert status_of(office, ada) is Status.SUPPRESSED
-    assert office.storage.subscribers.suppressed(["ada@example.com", "bob@example.com"]) == {
-        "ada@example.com"
-    }
+    assert office.storage.suppressions.among(["ada@example.com", "bob@example.com"]) == {"ada@example.com"}
     [evidence] = office.storage.bounces.of_subscriber(ada.id)
     assert (evidence.kind, evidence.slot, evidence.status) == ("hard", SLOT, "5.1.1")
 

@@ -130,7 +130,7 @@ def test_a_dead_address_is_suppressed_at_once(storage: Storage, status: str) -> 
     with SmtpServer(at("rcpt", f"550 {status} <{ADA}>: no such user", who=ADA)) as server:
         assert run_pass(storage, server.url()).counts == {EntryState.BOUNCED: 1, EntryState.SENT: 1}
     assert storage.subscribers.get_many([ada.id])[ada.id].status is Status.SUPPRESSED
-    assert storage.subscribers.suppressed([ADA, BOB]) == {ADA}
+    assert storage.suppressions.among([ADA, BOB]) == {ADA}
     assert storage.outbox.sent_papers([ada.id], SLOT) == {ada.id: set()}, "its papers are candidates again"
 
 
@@ -139,9 +139,9 @@ def test_five_full_mailboxes_in_30_days_suppress(storage: Storage) -> None:
         for day in range(5):
             moment = NOW + timedelta(days=day)
             queue_digests(storage, [ADA], slot=moment.date(), at=moment)
-            assert storage.subscribers.suppressed([ADA]) == set()
+            assert storage.suppressions.among([ADA]) == set()
             assert run_pass(storage, server.url(), at=moment).counts == {EntryState.BOUNCED: 1}
-    assert storage.subscribers.suppressed([ADA]) == {ADA}
+    assert storage.suppressions.among([ADA]) == {ADA}
 
 
 @pytest.mark.parametrize("reply", ["550 no", "551 not here", "553 no such name"])
@@ -152,10 +152,10 @@ def test_the_second_plain_refusal_in_a_row_suppresses(storage: Storage, reply: s
             refusing[0] = refuses
             moment = NOW + timedelta(days=day)
             (ada,) = queue_digests(storage, [ADA], slot=moment.date(), at=moment)
-            assert storage.subscribers.suppressed([ADA]) == set()
+            assert storage.suppressions.among([ADA]) == set()
             run_pass(storage, server.url(), at=moment)
     assert state_of(storage, ada, moment.date()) is EntryState.BOUNCED
-    assert storage.subscribers.suppressed([ADA]) == {ADA}
+    assert storage.suppressions.among([ADA]) == {ADA}
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_a_policy_refusal_never_suppresses(storage: Storage, stage: str, reply: 
         report = run_pass(storage, server.url())
     assert report.counts == {EntryState.FAILED: 1, EntryState.SENT: 1}
     assert report.stopped is None
-    assert storage.subscribers.suppressed([ADA]) == set()
+    assert storage.suppressions.among([ADA]) == set()
     assert server.recipients == [BOB]
 
 

@@ -168,7 +168,7 @@ def test_nobody_is_mailed_who_leaves_during_the_pass(storage: Storage) -> None:
 
 def test_a_suppressed_address_gets_nothing_whatever_the_status(storage: Storage) -> None:
     [ada] = queue_digests(storage, ["ada@one.example"])
-    storage.subscribers.suppress("ADA@one.example", reason="test", at=NOW)
+    storage.suppressions.add("ADA@one.example", reason="test", at=NOW)
     storage.subscribers.set_status(ada.id, Status.CONFIRMED)
     with SmtpServer() as server:
         assert run_pass(storage, server.url()).counts == {EntryState.CANCELLED: 1}

@@ -173,7 +173,7 @@ def test_answers_are_equal_whoever_the_address_belongs_to(own: World) -> None:
     own.add("asked@example.org", "moss", confirmed=False)
     own.add("gone@example.org", "moss")
     with own.desk() as desk:
-        desk.storage.subscribers.suppress("gone@example.org", reason="test", at=own.now)
+        desk.storage.suppressions.add("gone@example.org", reason="test", at=own.now)
     addresses = ["known@example.org", "asked@example.org", "gone@example.org", "fresh@example.org"]
     replies = [own.post("/subscribe", {"email": email, "topic": "birds"}) for email in addresses]
     assert {(r.status, r.body) for r in replies} == {(200, replies[0].body)}
@@ -477,8 +477,8 @@ def test_a_fresh_link_exports_moves_and_deletes(own: World) -> None:
     assert "new@example.org" not in repr(own.rows())
     assert "old@example.org" not in repr(own.rows())
     with own.desk() as desk:
-        assert desk.storage.subscribers.suppressed(["NEW@example.org"]) == {"new@example.org"}
-        [(key, _, _)] = desk.storage.subscribers.suppressions()
+        assert desk.storage.suppressions.among(["NEW@example.org"]) == {"new@example.org"}
+        [(key, _, _)] = desk.storage.suppressions.all()
         assert "example" not in key
     own.post("/subscribe", {"email": "new@example.org", "topic": "moss"})
     assert own.mails(EntryKind.CONFIRM) == []

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from digestbot.cli.context import App, json_option, pass_app, print_json, print_json_lines, say, table
+from digestbot.cli.roster import export, import_
 from digestbot.errors import UsageError
 from digestbot.timestamps import find_timestamp, timestamp
 from digestbot.wording import counted
@@ -179,50 +177,6 @@ def list_(app: App, status: str | None, as_json: bool) -> None:
     click.echo(table(rows, ("email", "status", "send at", "topics")) if rows else "no subscribers yet")
 
 
-@subscribers_command.command("export")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; default stdout.")
-@click.option("--full", is_flag=True, help="Votes and ledger, too: on an empty machine nothing repeats.")
-@pass_app
-def export(app: App, out: Path | None, full: bool) -> None:
-    """Write all subscribers as JSON Lines, as `import` reads them."""
-    import json
-
-    from digestbot.roster import export_subscribers
-
-    with app.rehearsal() as storage:
-        forms = export_subscribers(storage, full=full)
-        if out is None:
-            print_json_lines(forms)
-            return
-        with out.open("x", encoding="utf-8") as file:
-            for form in forms:
-                file.write(json.dumps(form, ensure_ascii=False) + "\n")
-
-
-@subscribers_command.command("import")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
-@click.option("--sync", is_flag=True, help="List who is known but not in the file.")
-@json_option
-@pass_app
-def import_(app: App, file: Path, sync: bool, as_json: bool) -> None:
-    """Add and change subscribers as FILE says; all or nothing.
-
-    FILE is JSON Lines, a JSON list or CSV, `.gz` of these too; `-` is stdin. Whoever imports vouches for consent. An
-    unsubscribed or suppressed address stays so.
-    """
-    from digestbot.roster import import_subscribers
-
-    with _on_disk(file) as path, app.storage() as storage:
-        report = import_subscribers(app.office(storage), path, sync=sync)
-    if as_json:
-        print_json(asdict(report))
-    for kept in report.kept:
-        say(f"{kept['email']} stays {kept['status']}")
-    for email in report.missing:
-        say(f"{email} is not in {file}")
-    say(f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged")
-
-
 @subscribers_command.command("invite")
 @click.argument("email")
 @field_options
@@ -304,6 +258,10 @@ def skip(app: App, email: str) -> None:
     _change_schedule(app, email, lambda office, subscriber: f"no digest on {office.skip(subscriber)}")
 
 
+subscribers_command.add_command(export)
+subscribers_command.add_command(import_)
+
+
 def _change_schedule(app: App, email: str, act: Callable[[Office, Subscriber], str]) -> None:
     """`act` says what it did."""
     from digestbot.subscriptions import get_subscriber
@@ -315,19 +273,6 @@ def _change_schedule(app: App, email: str, act: Callable[[Office, Subscriber], s
         except UsageError as error:
             raise UsageError(f"{subscriber.email}: {error}") from error
     say(f"{subscriber.email}: {said}")
-
-
-@contextmanager
-def _on_disk(file: Path) -> Iterator[Path]:
-    """The file itself; for `-` a copy of stdin, since an import is read twice."""
-    if str(file) != "-":
-        yield file
-        return
-    with tempfile.TemporaryDirectory(prefix="digestbot-") as folder:
-        copy = Path(folder) / "stdin"
-        with copy.open("wb") as target:
-            shutil.copyfileobj(sys.stdin.buffer, target)
-        yield copy
 
 
 def _given(fields: dict[str, object]) -> dict[str, object]:

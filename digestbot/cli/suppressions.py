@@ -22,7 +22,7 @@ def suppressions_command() -> None:
 def list_(app: App, as_json: bool) -> None:
     """List the addresses, why and since when."""
     with app.rehearsal() as storage:
-        found = storage.subscribers.suppressions()
+        found = storage.suppressions.all()
     if as_json:
         print_json_lines({"email": e, "reason": reason, "since": timestamp(at)} for e, reason, at in found)
     else:
@@ -46,7 +46,7 @@ def add(app: App, emails: tuple[str, ...], reason: str) -> None:
 def remove(app: App, email: str) -> None:
     """Take an address off the list; it gets nothing until it confirms anew."""
     with app.storage() as storage:
-        if not storage.subscribers.unsuppress(email):
+        if not storage.suppressions.remove(email):
             raise UsageError(f"{email} is not on the suppression list")
     say(f"{email}: off the list; it may subscribe again")
 
@@ -73,7 +73,7 @@ def export(app: App) -> None:
     with app.rehearsal() as storage:
         print_json_lines(
             {"email": e, "reason": reason, "since": timestamp(at)}
-            for e, reason, at in storage.subscribers.suppressions()
+            for e, reason, at in storage.suppressions.all()
         )
 
 
@@ -90,5 +90,5 @@ def _suppress(app: App, emails: tuple[str, ...], reason: str) -> None:
     if problems:
         raise UsageError("\n".join(problems))
     with app.storage() as storage, storage.transaction():
-        added = sum(storage.subscribers.suppress(e, reason=reason, at=app.now()) for e in valid)
+        added = sum(storage.suppressions.add(e, reason=reason, at=app.now()) for e in valid)
     say(f"{added} added, {len(valid) - added} were on the list already")

@@ -23,6 +23,7 @@ from digestbot.storage.papers import PaperStore
 from digestbot.storage.recall import RecallStore
 from digestbot.storage.slots import SlotStore
 from digestbot.storage.subscribers import SubscriberStore
+from digestbot.storage.suppressions import SuppressionStore
 from digestbot.storage.transfer import TransferStore
 
 
@@ -34,6 +35,7 @@ class Storage:
         self.papers = PaperStore(db)
         self.drops = DropStore(db)
         self.subscribers = SubscriberStore(db)
+        self.suppressions = SuppressionStore(db)
         self.models = ModelStore(db)
         self.slots = SlotStore(db)
         self.outbox = OutboxStore(db)

@@ -1,10 +1,8 @@
-"""Subscribers, their consents and votes, and the suppression list."""
+"""Subscribers, their consents and votes."""
 
 from __future__ import annotations
 
-import hmac
 import json
-import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, time
@@ -33,7 +31,6 @@ from digestbot.storage.database import (
     to_epoch,
 )
 
-_SALT = "salt of deleted addresses"
 SUBSCRIBER_COLUMNS = (
     "id, email, name, status, timezone, send_at, days, paused_until, max_papers, min_score, trending_share,"
     " topics, confirmed_at, next_due_at, quiet_week"
@@ -49,10 +46,6 @@ NEXT_DUE = "SELECT min(next_due_at) FROM subscribers WHERE status = 'confirmed' 
 def email_key(email: str) -> str:
     """What two addresses share when they are one: the address without case."""
     return email.casefold()
-
-
-def _hashed(salt: str, key: str) -> str:
-    return "hash:" + hmac.digest(salt.encode(), key.encode(), "sha256").hex()
 
 
 class SubscriberStore:
@@ -222,66 +215,6 @@ class SubscriberStore:
             " AND (paper_id = ? OR paper_id IN (SELECT old_id FROM merges WHERE paper_id = ?))",
             (subscriber_id, opinion.value, paper_id, paper_id),
         )
-
-    # ---- suppression list -------------------------------------------------------------------------------------------
-
-    def suppressed(self, emails: Collection[str]) -> set[str]:
-        """Those of the addresses, by email_key(), that are on the suppression list."""
-        keys = {email_key(email): email_key(email) for email in emails}
-        salt = self._salt()
-        keys |= {_hashed(salt, key): key for key in list(keys)} if salt else {}
-        found: set[str] = set()
-        for block in in_blocks(list(keys)):
-            sql = f"SELECT email_key FROM suppressions WHERE email_key IN ({placeholders(len(block))})"
-            found.update(keys[str(row[0])] for row in self._db.rows(sql, block))
-        return found
-
-    def suppress_forgotten(self, email: str, *, at: datetime) -> None:
-        """Puts an address on the list as a salted hash, for somebody of whom nothing else is to be kept."""
-        with self._db.transaction():
-            self._db.execute(
-                "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
-                (_SALT, secrets.token_hex(16)),
-            )
-            self._db.execute(
-                "INSERT INTO suppressions (email_key, reason, at) VALUES (?, 'deleted', ?)"
-                " ON CONFLICT (email_key) DO NOTHING",
-                (_hashed(self._salt(), email_key(email)), to_epoch(at)),
-            )
-
-    def _salt(self) -> str:
-        """'' as long as nobody was forgotten."""
-        row = self._db.row("SELECT value FROM facts WHERE name = ?", (_SALT,))
-        return str(row[0]) if row else ""
-
-    def suppress(self, email: str, *, reason: str, at: datetime) -> bool:
-        """Puts an address on the list and marks its subscriber; False if it was there already."""
-        with self._db.transaction():
-            added = self._db.execute(
-                "INSERT INTO suppressions (email_key, reason, at) VALUES (?, ?, ?) ON CONFLICT (email_key) DO NOTHING",
-                (email_key(email), reason, to_epoch(at)),
-            )
-            self._db.execute(
-                "UPDATE subscribers SET status = 'suppressed', next_due_at = NULL WHERE email_key = ?",
-                (email_key(email),),
-            )
-        return added > 0
-
-    def unsuppress(self, email: str) -> bool:
-        """Takes an address off the list; its subscriber is `unsubscribed` then and may confirm anew."""
-        with self._db.transaction():
-            keys = (email_key(email), _hashed(self._salt(), email_key(email)))
-            removed = self._db.execute("DELETE FROM suppressions WHERE email_key IN (?, ?)", keys)
-            changed = self._db.execute(
-                "UPDATE subscribers SET status = 'unsubscribed' WHERE email_key = ? AND status = 'suppressed'",
-                (email_key(email),),
-            )
-        return removed + changed > 0
-
-    def suppressions(self) -> list[tuple[str, str, datetime]]:
-        """(address, reason, since when), by address."""
-        rows = self._db.rows("SELECT email_key, reason, at FROM suppressions ORDER BY email_key")
-        return [(str(key), str(reason), from_epoch(at)) for key, reason, at in rows]
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
