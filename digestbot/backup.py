@@ -100,7 +100,7 @@ def move_state(source: str, target: str, progress: Progress) -> dict[str, int]:
             raise UsageError(
                 f"mails are being sent from the old database (by {living[0]}): stop digestbot first"
             )
-        with first.db.rehearsal(writing=True):  # nobody decides anything meanwhile
+        with first.db.rehearsal(writing=True), first.transaction():  # nobody decides anything meanwhile
             return move(first.db, second.db, progress)
 
 

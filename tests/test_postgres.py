@@ -243,7 +243,7 @@ def test_a_lock_held_too_long_is_said(postgres: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("digestbot.storage.postgres.BUSY_TIMEOUT_S", 1)
     one, other = PostgresDatabase(postgres), PostgresDatabase(postgres)
     done = threading.Event()
-    with one.rehearsal(writing=True):
+    with one.transaction():
 
         def wait() -> None:
             with pytest.raises(StorageError, match="held it for a minute"), other.transaction():
@@ -299,3 +299,17 @@ def contents(url: str) -> dict[str, list[str]]:
             name: sorted(map(repr, connection.execute(f"SELECT * FROM {name}".encode()).fetchall()))
             for (name,) in tables
         }
+
+
+def test_a_rehearsal_that_decides_nothing_holds_nobody_up(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("digestbot.storage.postgres.BUSY_TIMEOUT_S", 1)
+    one, other = PostgresDatabase(postgres), PostgresDatabase(postgres)
+    with one.rehearsal(writing=True):
+        put(one, "rehearsed")
+        with other.transaction():
+            put(other, "decided")
+    assert set(facts(one)) == {"decided"}
+    one.close()
+    other.close()

@@ -8,6 +8,10 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from digestbot.settings import parse_settings
+from digestbot.storage import open_storage, rehearse
 from digestbot.storage.sqlite import SqliteDatabase
 
 COUNT = """
@@ -46,3 +50,17 @@ def test_nobody_else_can_read_the_file(tmp_path: Path) -> None:
     SqliteDatabase(path).close()
     SqliteDatabase(path).close()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_nobody_waits_for_a_rehearsal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("digestbot.storage.sqlite.BUSY_TIMEOUT_S", 0.1)  # who had to wait would fail
+    settings = parse_settings({"DIGESTBOT_STATE": str(tmp_path)})
+    with open_storage(settings) as real:
+        real.operation.set_fact("before", "1")
+        with rehearse(settings, writing=True) as rehearsed:
+            rehearsed.operation.set_fact("rehearsed", "1")
+            real.operation.set_fact("meanwhile", "1")
+            facts = [rehearsed.operation.find_fact(name) for name in ("before", "rehearsed", "meanwhile")]
+            assert facts == ["1", "1", None]
+        assert real.operation.find_fact("rehearsed") is None
+    assert {path.name for path in tmp_path.iterdir()} == {"digestbot.db"}

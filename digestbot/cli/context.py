@@ -56,20 +56,20 @@ class App:
 
     @contextmanager
     def rehearsal(self, *, writing: bool = False) -> Iterator[Storage]:
-        """The storage for commands that change nothing."""
+        """The storage for commands that change nothing. writing: for those that do what a run does."""
         from digestbot.storage import rehearse
 
         with rehearse(self.settings, writing=writing) as storage:
             yield storage
 
     @contextmanager
-    def desk(self, *, rehearsal: bool = False, writing: bool = False) -> Iterator[Desk]:
+    def desk(self, *, rehearsal: bool = False) -> Iterator[Desk]:
         """What the pipeline works with, on the storage or on a rehearsal of it."""
         from digestbot.desk import Desk, make_renderer
         from digestbot.semantics import find_embedder
 
         links = self.links()
-        with self.rehearsal(writing=writing) if rehearsal else self.storage() as storage:
+        with self.rehearsal(writing=True) if rehearsal else self.storage() as storage:
             renderer = make_renderer(self.settings, links)
             yield Desk(self.settings, storage, links, renderer, find_embedder(self.settings))
 

@@ -39,7 +39,7 @@ def explain_command(app: App, email: str, paper: str | None, day: str | None, as
 
     if paper is not None and day is not None:
         raise UsageError("name a PAPER or a --date, not both")
-    with app.desk(rehearsal=True, writing=True) as desk:
+    with app.desk(rehearsal=True) as desk:
         subscriber = get_subscriber(desk.storage, email)
         if paper is not None:
             report = explain_paper(desk, subscriber, paper, app.now())

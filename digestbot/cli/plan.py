@@ -24,7 +24,7 @@ def plan_command(app: App, changes: tuple[str, ...], templates: Path | None, as_
     from digestbot.planning import make_plan, other_settings
 
     other = other_settings(changes, templates)
-    with app.desk(rehearsal=True, writing=True) as desk, count_bar("comparing") as bar:
+    with app.desk(rehearsal=True) as desk, count_bar("comparing") as bar:
         ingest_drops(desk, app.now(), rehearsal=True)
         plan = make_plan(desk, other, app.now(), progress=bar)
     if as_json:

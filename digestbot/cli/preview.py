@@ -44,7 +44,7 @@ def preview_command(
     """Show what `run` would send EMAIL if a digest were due now, waiting drops included. Changes nothing."""
     if (email is None) == (folder is None):
         raise UsageError("name one subscriber, or --all DIR for everybody's previews")
-    with app.desk(rehearsal=True, writing=_drops_wait(app)) as desk:
+    with app.desk(rehearsal=True) as desk:
         if folder is not None:
             _write_all(app, desk, folder)
             return
@@ -58,11 +58,6 @@ def preview_command(
             _open(desk, shown)
         else:
             _write(_rendered(desk, shown, form), out)
-
-
-def _drops_wait(app: App) -> bool:
-    incoming = app.settings.incoming
-    return incoming.is_dir() and any(not path.name.startswith(".") for path in incoming.iterdir())
 
 
 def _preview_one(app: App, desk: Desk, email: str) -> Preview | None:

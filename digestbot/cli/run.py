@@ -41,7 +41,7 @@ def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -
         raise UsageError("--web goes with the scheduler, not with --once or --dry-run")
     app.check_settings()
     if dry_run:
-        with app.desk(rehearsal=True, writing=True) as desk:
+        with app.desk(rehearsal=True) as desk:
             report = run_once(desk, app.now(), rehearsal=True)
         _tell(report, as_json)
         return

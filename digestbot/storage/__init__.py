@@ -86,14 +86,17 @@ def open_as_it_is(settings: Settings) -> AbstractContextManager[Storage]:
 def rehearse(settings: Settings, *, writing: bool) -> Iterator[Storage]:
     """The storage as it is now, for doing things that never happened: whatever is done in it is undone at the end.
 
-    Nothing is made on disk where no state exists yet. writing: other processes cannot write meanwhile.
+    Nothing is made on disk where no state exists yet. writing: for what may write, which is done in a private copy
+    where that can be had.
     """
     path = settings.sqlite_path
     exists = path is None or path.exists()
     storage = Storage(_connect(settings, rehearsal=True) if exists else _in_memory())
     try:
-        outdated = schema_version(storage.db) < steps(storage.db.dialect)[-1][0]
-        with storage.db.rehearsal(writing=writing or outdated):
+        writing = writing or schema_version(storage.db) < steps(storage.db.dialect)[-1][0]
+        if writing:
+            storage.db.detach()
+        with storage.db.rehearsal(writing=writing):
             storage.migrate()
             yield storage
     finally:

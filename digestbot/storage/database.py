@@ -48,7 +48,8 @@ class Database(Protocol):
     def rehearsal(self, *, writing: bool) -> AbstractContextManager[None]:
         """All that is done inside, transactions included, is rolled back at the end; readers outside see none of it.
 
-        writing: something will be written, so other writers wait from the beginning.
+        writing: something will be written. Others that are `alone` wait: on SQLite from the beginning, where it is not
+        detached; on PostgreSQL from the first transaction inside that is.
         """
 
     def has_table(self, name: str) -> bool: ...
@@ -74,6 +75,10 @@ class Database(Protocol):
 
     def resume(self) -> None:
         """Connects again after suspend(), in this process or in a fork of it."""
+
+    def detach(self) -> None:
+        """Goes on in a private copy as it is now, where that can be had: nothing done from now on is ever seen, and
+        nobody waits for it."""
 
     def close(self) -> None: ...
 

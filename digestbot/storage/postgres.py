@@ -52,6 +52,7 @@ class _Thread(threading.local):
 
     connection: psycopg.Connection[Row] | None = None
     depth = 0
+    is_rehearsing = False
 
 
 class PostgresDatabase:
@@ -94,13 +95,19 @@ class PostgresDatabase:
     @contextmanager
     def transaction(self, *, durable: bool = True, alone: bool = True) -> Iterator[None]:
         with self._level(f"BEGIN; {_ALONE}" if alone and durable else "BEGIN"):
+            if self._thread.is_rehearsing and alone and durable:
+                self.execute(_ALONE)
             yield
 
     @contextmanager
     def rehearsal(self, *, writing: bool) -> Iterator[None]:
-        begin = f"BEGIN; {_ALONE}" if writing else "BEGIN ISOLATION LEVEL REPEATABLE READ"
+        begin = "BEGIN" if writing else "BEGIN ISOLATION LEVEL REPEATABLE READ"
         with suppress(_Undo), self._level(f"{begin}; {_PATIENT}"):
-            yield
+            self._thread.is_rehearsing = True
+            try:
+                yield
+            finally:
+                self._thread.is_rehearsing = False
             raise _Undo
 
     @contextmanager
@@ -248,6 +255,9 @@ class PostgresDatabase:
 
     def resume(self) -> None:
         """Connections are made when they are needed."""
+
+    def detach(self) -> None:
+        """A copy of a server's database would take too long."""
 
     def close(self) -> None:
         self._is_closed = True

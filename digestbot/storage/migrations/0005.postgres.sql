@@ -1,0 +1,1 @@
+-- Nothing: only SQLite's index of words needed other settings.
