@@ -106,6 +106,10 @@ class PolicyBreaker:
     def is_open(self, now: datetime) -> bool:
         return self.until is not None and now < self.until
 
+    def is_changed_by(self, verdict: Verdict) -> bool:
+        """Whether note() would change anything that is kept."""
+        return verdict is Verdict.POLICY or (verdict is Verdict.ACCEPTED and bool(self.domains or self.until))
+
     def to_text(self) -> str:
         until = None if self.until is None else int(self.until.timestamp())
         return json.dumps({"domains": self.domains, "until": until})

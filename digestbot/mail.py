@@ -17,6 +17,7 @@ from functools import lru_cache
 from digestbot.errors import UsageError
 from digestbot.links import Links
 from digestbot.model import Digest, EntryId, EntryKind, SubscriberId
+from digestbot.quoted import Lines
 from digestbot.render import RenderedMail
 from digestbot.wording import clean
 
@@ -31,11 +32,11 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A message ready for SMTP: the envelope's two addresses, and the bytes of DATA with CRLF, not dot-stuffed."""
+    """A message ready for SMTP: the envelope's two addresses, and the bytes of DATA."""
 
     sender: str
     recipient: str
-    data: bytes
+    data: bytes  # `Lines`
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +218,8 @@ def _encoded_words(text: str, *, first: int) -> list[str]:
 
 def _folded(name: str, tokens: list[str]) -> bytes:
     """The header, folded only between tokens, where there was a space (RFC 5322, 2.2.3)."""
+    if any("\r" in token or "\n" in token for token in tokens):
+        raise ValueError(f"the header {name} would hold a line end")
     line, lines = f"{name}:", []
     for token in tokens:
         if len(line) + 1 + len(token.encode()) > LINE and line != f"{name}:":
@@ -229,10 +232,10 @@ def _folded(name: str, tokens: list[str]) -> bytes:
 # ---- MIME ---------------------------------------------------------------------------------------------------------
 
 
-def _assemble(headers: list[bytes], rendered: RenderedMail, message_id: str) -> bytes:
+def _assemble(headers: list[bytes], rendered: RenderedMail, message_id: str) -> Lines:
     """The whole message. The boundary cannot occur in a body: quoted-printable never writes `=_`."""
     boundary = b"=_" + hashlib.sha256(message_id.encode()).hexdigest()[:32].encode()
-    return b"".join(
+    whole = b"".join(
         [
             *headers,
             b'MIME-Version: 1.0\r\nContent-Type: multipart/alternative;\r\n boundary="' + boundary + b'"\r\n',
@@ -243,6 +246,7 @@ def _assemble(headers: list[bytes], rendered: RenderedMail, message_id: str) -> 
             b"\r\n--" + boundary + b"--\r\n",
         ]
     )
+    return Lines(whole)  # _folded() and quoted.encode() make no others
 
 
 def _part_head(kind: bytes, boundary: bytes) -> bytes:

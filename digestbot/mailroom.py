@@ -11,6 +11,7 @@ from digestbot.dkim import DkimSigner
 from digestbot.links import Links
 from digestbot.mail import Letterhead, Mail, Mailbox, digest_mail, parse_mailbox, system_mail
 from digestbot.model import WEEKDAYS, EntryKind, OutboxEntry, Paper, PaperId, SlotOutcome, Subscriber
+from digestbot.quoted import Lines
 from digestbot.render import Renderer
 from digestbot.schedule import next_due
 from digestbot.settings import Settings
@@ -104,7 +105,7 @@ class MailRoom:
 
     def _signed(self, mail: Mail) -> Mail:
         """Signed last, on the very bytes that leave."""
-        return replace(mail, data=self._signer.sign(mail.data)) if self._signer else mail
+        return replace(mail, data=Lines(self._signer.sign(mail.data))) if self._signer else mail
 
     def _about(self, entry: OutboxEntry, subscriber: Subscriber | None) -> dict[str, str]:
         """What the templates may say of a subscriber."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from typing import NewType
+from typing import NamedTuple, NewType
 
 PaperId = NewType("PaperId", int)
 SubscriberId = NewType("SubscriberId", int)
@@ -176,14 +176,14 @@ class ReasonKind(enum.StrEnum):
     TRENDING = "trending"  # detail: e.g. "41 upvotes"
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(
+    NamedTuple
+):  # these three are made by the dozen for every digest, which tuples are twice as fast at
     kind: ReasonKind
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(NamedTuple):
     """One candidate for one subscriber. score in (0, 1]; 0 is no evidence and never stands here."""
 
     paper_id: PaperId
@@ -200,8 +200,7 @@ class CardLength(enum.IntEnum):
     TITLE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class DigestPaper:
+class DigestPaper(NamedTuple):
     paper_id: PaperId
     score: float
     topic: str | None

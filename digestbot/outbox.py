@@ -372,12 +372,11 @@ class _Pass:
             log.info("subscriber %d suppressed: %s", entry.subscriber_id, reason)
 
     def _watch_policy(self, entry: OutboxEntry, handover: Handover, now: datetime) -> None:
-        before = self._breaker.to_text()
+        if not self._breaker.is_changed_by(handover.verdict):
+            return
         if self._breaker.note(entry, handover.verdict, now):
             self.stopped = self.stopped or DeliveryStopped(_breaker_text(self._breaker))
-        after = self._breaker.to_text()
-        if before != after:
-            self.storage.operation.set_fact(BREAKER_FACT, after)
+        self.storage.operation.set_fact(BREAKER_FACT, self._breaker.to_text())
 
     def _watch_relay(self, handover: Handover) -> None:
         """A relay that breaks off one attempt after the other is left alone."""

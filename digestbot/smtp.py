@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from digestbot.quoted import Lines
 from digestbot.relay import SmtpSettings, Timeouts, open_client
 from digestbot.smtp_client import in_words
 from digestbot.smtp_replies import Reply, Stage, Verdict, judge
@@ -23,9 +24,12 @@ PLAIN_ADDRESS = re.compile(
     r"[^\x00-\x20\x7f<>()\[\],;:\\\"@]+@[A-Za-z0-9.-]+"
 )  # no quoting needed, so none is possible
 
+_NOT_XTEXT = re.compile(r"[^!-*,-<>-~]")
+
 
 class Mail(Protocol):
-    """What is handed over: addresses without brackets, and the message with CRLF line ends."""
+    """What is handed over: addresses without brackets, and the message with CRLF line ends. What is `Lines` is sent as
+    it is; anything else is looked through and has its dots doubled, which takes 200 us."""
 
     @property
     def sender(self) -> str: ...
@@ -109,7 +113,7 @@ class Connection:
 
     def _check(self, mail: Mail) -> Handover | None:
         """What must not or cannot be sent on this connection."""
-        if not _is_crlf_only(mail.data):
+        if not isinstance(mail.data, Lines) and not _is_crlf_only(mail.data):
             raise ValueError("a message must have CRLF line ends and nothing else of the kind")
         if not _is_plain(mail.sender) or not mail.sender.isascii():
             return Handover(
@@ -176,7 +180,7 @@ class Connection:
     def _send_text(self, data: bytes) -> Handover:
         assert self._smtp.sock is not None
         # An error here means that the final dot, which goes last, did not get out: nothing is in doubt.
-        self._smtp.sock.sendall(_dot_stuffed(data) + b".\r\n")
+        self._smtp.sock.sendall((data if isinstance(data, Lines) else _dot_stuffed(data)) + b".\r\n")
         try:
             self._set_timeout(self._timeouts.text_s)
             reply = self._reply()
@@ -225,8 +229,9 @@ class Connection:
 
     def _set_timeout(self, seconds: float) -> None:
         assert self._smtp.sock is not None
-        self._smtp.sock.settimeout(seconds)
-        self._smtp.reply_s = seconds
+        if self._smtp.reply_s != seconds:
+            self._smtp.sock.settimeout(seconds)
+            self._smtp.reply_s = seconds
 
 
 def _is_plain(address: str) -> bool:
@@ -251,4 +256,4 @@ def _goes_on(stage: Stage, reply: Reply) -> bool:
 
 def _xtext(text: str) -> str:
     """RFC 3461 4: printable ASCII but for + and =, the rest as +XX."""
-    return "".join(c if "!" <= c <= "~" and c not in "+=" else f"+{ord(c):02X}" for c in text)
+    return _NOT_XTEXT.sub(lambda match: f"+{ord(match[0]):02X}", text)

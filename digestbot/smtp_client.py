@@ -70,14 +70,19 @@ class Client(smtplib.SMTP):
         while (left := deadline - time.monotonic()) > 0:
             if self.give_up is not None and self.give_up.is_set():
                 raise InterruptedError("given up")
-            sock.settimeout(left if self.give_up is None else min(left, LOOK_S))
+            is_short = (
+                self.give_up is not None or left < 0.9 * self.reply_s
+            )  # else the socket's own time will do
+            if is_short:
+                sock.settimeout(left if self.give_up is None else min(left, LOOK_S))
             try:
                 received = sock.recv(4096)
             except TimeoutError:
                 continue
             finally:
-                with suppress(OSError):  # it was hung up
-                    sock.settimeout(self.reply_s)
+                if is_short:
+                    with suppress(OSError):  # it was hung up
+                        sock.settimeout(self.reply_s)
             if not received:
                 raise smtplib.SMTPServerDisconnected("it closed the connection")
             return received

@@ -53,7 +53,10 @@ class Reply:
     @property
     def line(self) -> str:
         """All of it in one line without control characters, for the ledger."""
-        text = " ".join("".join(c if c.isprintable() else " " for c in self.text).split())
+        text = self.text
+        if not text.isprintable():
+            text = "".join(c if c.isprintable() else " " for c in text)
+        text = " ".join(text.split())
         return (f"{self.code} {text}" if self.code else text)[:500].rstrip()
 
     @property

@@ -123,7 +123,7 @@ def test_text_lines_are_short_but_for_web_addresses() -> None:
     papers = sample_papers()
     reasons = (Reason(ReasonKind.TERM, "a long reason " * 12),)
     digest = sample_digest(papers)
-    digest = replace(digest, papers=tuple(replace(chosen, reasons=reasons) for chosen in digest.papers))
+    digest = replace(digest, papers=tuple(chosen._replace(reasons=reasons) for chosen in digest.papers))
     for line in render(papers, digest).text_body().splitlines():
         assert len(line) <= 72 or "https://" in line
         assert line == line.rstrip()
@@ -229,7 +229,7 @@ def test_a_digest_that_fits_stays_under_its_limit(count: int, title: str, abstra
     lengths = renderer.fit(papers)
     reasons = (Reason(ReasonKind.TERM, topic),)
     chosen = tuple(
-        replace(make_choice(paper, topic=f"{topic} {paper.id}", length=length), reasons=reasons)
+        make_choice(paper, topic=f"{topic} {paper.id}", length=length)._replace(reasons=reasons)
         for paper, length in zip(papers, lengths, strict=False)
     )
     if chosen:
