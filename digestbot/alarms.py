@@ -66,8 +66,8 @@ def note_drops(desk: Desk, found: IngestPass, now: datetime) -> None:
             clear_alarm(desk, alarm.kind)
 
 
-def note_run(desk: Desk, report: RunReport, finished_at: datetime) -> None:
-    """Keeps a run's report, and tells where its delivery stopped."""
+def note_run(desk: Desk, report: RunReport, finished_at: datetime, *, fold: timedelta | None = None) -> None:
+    """Keeps a run's report, and tells where its delivery stopped. fold: it is one of many parts of that time."""
     delivery = report.delivery
     if delivery is not None and delivery.stopped:
         tell_operator(desk, STOPPED, str(delivery.stopped), report.now)
@@ -78,7 +78,7 @@ def note_run(desk: Desk, report: RunReport, finished_at: datetime) -> None:
         watch_space(desk, shutil.disk_usage(database.parent).free, report.now)
     if report.did_something:
         desk.storage.operation.record_run(
-            started_at=report.now, finished_at=finished_at, report=report.to_json()
+            started_at=report.now, finished_at=finished_at, report=report.to_json(), fold=fold
         )
 
 

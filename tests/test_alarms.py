@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import threading
-from datetime import UTC, datetime
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from digestbot.alarms import LITTLE_SPACE_BYTES, watch_space
 from digestbot.desk import open_desk
 from digestbot.service import Delivery
 from digestbot.settings import load_settings
+from digestbot.timestamps import timestamp
+from tests.backends import open_storage
 from tests.household import Household, household
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -231,3 +234,18 @@ def test_status_tells_of_the_last_runs(household: Household) -> None:
     [line] = [line for line in household.do("status").out.splitlines() if line.startswith("last runs")]
     report = "drops: 1 read; papers: 1 new; digests: 1 composed; delivery: 1 sent"
     assert line.split(maxsplit=2)[2] == f"2026-01-05 08:30 UTC: {report}"
+
+
+def test_parts_of_one_minute_are_one_run(tmp_path: Path) -> None:
+    at, minute = datetime(2026, 1, 5, 8, tzinfo=UTC), timedelta(minutes=1)
+    with closing(open_storage(tmp_path)) as storage:
+        for second in (0, 20, 59, 60, 70):
+            begun = at + timedelta(seconds=second)
+            report = {"now": timestamp(begun), "delivery": {"sent": 400, "deferred": second // 59}}
+            storage.operation.record_run(started_at=begun, finished_at=begun, report=report, fold=minute)
+        runs = storage.operation.last_runs(5)
+    assert [(end - begin).seconds for begin, end, _ in runs] == [10, 59]
+    assert [run["delivery"] for _, _, run in runs] == [
+        {"sent": 800, "deferred": 2},
+        {"sent": 1200, "deferred": 1},
+    ]

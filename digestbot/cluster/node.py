@@ -32,6 +32,7 @@ from digestbot.settings import Settings
 
 DELIVER_BLOCK = 400  # mails in a job: few enough that all workers have some, many for one connection
 MOST_JOBS = 200  # of a kind that a tick hands out: more than a cluster does until the next one
+FOLD = timedelta(minutes=1)  # blocks of this time are one run in `status`
 CANDIDATES_LAST = timedelta(seconds=30)
 STALLED_S = 30.0  # without a heartbeat, of which there is one in ten seconds
 RETRY_S = 3.0  # after the database was lost
@@ -164,7 +165,7 @@ class Node:
         due = self._desk.storage.subscribers.due_among(candidates.now, (first, last))
         if due:
             compose_block(self._desk, candidates, due, report.digests)
-            note_run(self._desk, report, _now())
+            note_run(self._desk, report, _now(), fold=FOLD)
 
     def _gather(self, now: datetime) -> Candidates:
         """Prepared once for the blocks of a tick, and anew after every drop."""
@@ -182,7 +183,7 @@ class Node:
             self._desk, report.now
         )  # a pass of this very process may have failed: nobody else can know
         report.delivery = deliver_due(self._desk, _now, stop=self._stop, most=DELIVER_BLOCK)
-        note_run(self._desk, report, _now())
+        note_run(self._desk, report, _now(), fold=FOLD)
 
 
 # ---- Procrastinate --------------------------------------------------------------------------------------------------

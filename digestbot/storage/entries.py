@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from itertools import islice
@@ -26,6 +27,11 @@ SELECT_ENTRY = """SELECT o.id, o.kind, o.state, s.email, o.subscriber_id, o.slot
 
 # An unowned entry in one of these states is tried again once its next attempt is due.
 WAITING = "state IN ('queued', 'deferred', 'in_doubt') AND owner IS NULL"
+# An entry waits, is claimed or rests. Each part in the words of its index: the table of a million mails has 600 MB.
+COUNTS = " UNION ALL ".join(
+    f"SELECT state, COUNT(*) FROM outbox WHERE {part} GROUP BY state"
+    for part in (WAITING, "owner IS NOT NULL", "state IN ('sent', 'bounced', 'failed', 'cancelled', 'held')")
+)
 
 
 def read_entry(row: Row) -> OutboxEntry:
@@ -77,9 +83,10 @@ class EntryStore:
 
     def counts(self) -> dict[EntryState, int]:
         """All entries by state."""
-        rows = self._db.rows("SELECT state, COUNT(*) FROM outbox GROUP BY state")
-        found = {EntryState(as_text(state)): as_int(count) for state, count in rows}
-        return {state: found.get(state, 0) for state in EntryState}
+        found = Counter[str]()
+        for state, count in self._db.rows(COUNTS):
+            found[as_text(state)] += as_int(count)
+        return {state: found[state.value] for state in EntryState}
 
     def list_entries(self, states: Iterable[EntryState] = (), *, limit: int = 1000) -> list[OutboxEntry]:
         """The first `limit` of `each_entry`."""

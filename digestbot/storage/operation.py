@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from digestbot.storage.database import Database, from_epoch, to_epoch
+from digestbot.storage.database import Database, as_int, from_epoch, to_epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +24,41 @@ class OperationStore:
         self._db = db
 
     def record_run(
-        self, *, started_at: datetime, finished_at: datetime, report: Mapping[str, object]
+        self,
+        *,
+        started_at: datetime,
+        finished_at: datetime,
+        report: Mapping[str, object],
+        fold: timedelta | None = None,
     ) -> None:
-        """Keeps the last 1,000 runs."""
+        """Keeps the last 1,000 runs. fold: the counts are added to the last run's, if that began so lately."""
         with self._db.transaction():
+            if fold and self._fold_into_last(started_at - fold, finished_at, report):
+                return
             self._db.execute(
                 "INSERT INTO runs (id, started_at, finished_at, report)"
                 " VALUES ((SELECT COALESCE(MAX(id), 0) + 1 FROM runs), ?, ?, ?)",
                 (to_epoch(started_at), to_epoch(finished_at), json.dumps(report)),
             )
             self._db.execute("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - 1000")
+
+    def _fold_into_last(self, since: datetime, finished_at: datetime, report: Mapping[str, object]) -> bool:
+        row = self._db.row(
+            "SELECT id, finished_at, report FROM runs WHERE id = (SELECT MAX(id) FROM runs) AND started_at > ?",
+            (to_epoch(since),),
+        )
+        if row is None:
+            return False
+        last, ended, known = row
+        self._db.execute(
+            "UPDATE runs SET finished_at = ?, report = ? WHERE id = ?",
+            (
+                max(as_int(ended), to_epoch(finished_at)),
+                json.dumps(_added(json.loads(str(known)), report)),
+                last,
+            ),
+        )
+        return True
 
     def last_runs(self, count: int) -> list[tuple[datetime, datetime, dict[str, object]]]:
         """(started, finished, report), the newest first."""
@@ -79,3 +105,13 @@ class OperationStore:
             "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (name, value),
         )
+
+
+def _added(known: Mapping[str, Any], report: Mapping[str, object]) -> dict[str, object]:
+    """The report with the counts of an earlier one added, which another version may have written."""
+    return {
+        name: {key: n + known.get(name, {}).get(key, 0) for key, n in part.items()}
+        if isinstance(part, dict)
+        else part
+        for name, part in report.items()
+    }
