@@ -44,6 +44,13 @@ def shape() -> Iterator[tuple[str, ...]]:
             yield (kind, name, table, *(repr(column[1:4]) for column in columns))
 
 
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_versions_follow_each_other(dialect: str) -> None:
+    """Two files of one version would be one too many: only one of them is run."""
+    versions = [version for version, _ in steps(dialect)]
+    assert versions == list(range(1, len(versions) + 1))
+
+
 @pytest.mark.parametrize("state", STATES, ids=lambda path: path.name)
 def test_a_state_of_a_released_version_works_on(household: Household, state: Path) -> None:
     household.do("init")
