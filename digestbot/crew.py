@@ -8,6 +8,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar, cast
@@ -18,6 +19,7 @@ from digestbot.storage.database import Database
 T = TypeVar("T")
 Tell = Callable[[int, int], None]  # (done, altogether)
 
+TOLD_EACH_S = 0.1
 MOST = 4  # processes: SQLite has one writer at a time
 _FORK = multiprocessing.get_context("fork")
 
@@ -121,11 +123,25 @@ def _run(db: Database, work: Callable[[int, Tell], T], number: int, mouth: Conne
     said: tuple[str, object]
     try:
         db.resume()
-        said = "result", work(number, lambda done, whole: mouth.send(("told", (done, whole))))
+        said = "result", work(number, _Teller(mouth))
         db.close()
     except BaseException as error:
         said = "error", _portable(error)
     mouth.send(said)
+
+
+class _Teller:
+    """Tells how far this member is, some times a second: to be told of each mail takes the parent as long as a mail."""
+
+    def __init__(self, mouth: Connection) -> None:
+        self._mouth = mouth
+        self._told_at = 0.0
+
+    def __call__(self, done: int, whole: int) -> None:
+        now = time.monotonic()
+        if now - self._told_at > TOLD_EACH_S or done == whole:
+            self._told_at = now
+            self._mouth.send(("told", (done, whole)))
 
 
 def _portable(error: BaseException) -> BaseException:

@@ -26,6 +26,9 @@ class Database(Protocol):
     def execute(self, sql: str, values: Sequence[Value] = ()) -> int:
         """Runs one statement; returns the number of rows it changed."""
 
+    def mark(self, sql: str, values: Sequence[Value] = ()) -> int:
+        """As execute(), in a transaction(durable=False) of its own where none is open; there are two a mail."""
+
     def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Runs one statement for each of the rows."""
 

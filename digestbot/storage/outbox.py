@@ -242,10 +242,7 @@ class OutboxStore:
 
     def renew(self, owner: str, *, real_now: datetime) -> None:
         """Moves the end of all leases of a living owner."""
-        with self.db.transaction(durable=False):
-            self.db.execute(
-                "UPDATE outbox SET lease_until = ? WHERE owner = ?", (to_epoch(real_now + LEASE), owner)
-            )
+        self.db.mark("UPDATE outbox SET lease_until = ? WHERE owner = ?", (to_epoch(real_now + LEASE), owner))
 
     def begin_attempt(self, entry: OutboxEntry, owner: str, now: datetime) -> bool:
         """Marks an entry in doubt, right before MAIL; False: it must not be sent.
@@ -253,19 +250,18 @@ class OutboxStore:
         The same statement requires that the owner still holds it and that the subscriber may still be mailed; where
         they may not the entry ends cancelled.
         """
-        with self.db.transaction(durable=False):
-            if self.db.execute(
-                "UPDATE outbox SET state = 'in_doubt', attempts = attempts + 1"
-                f" WHERE id = ? AND owner = ? AND state = 'sending' AND {_MAY_BE_MAILED}",
-                (entry.id, owner),
-            ):
-                return True
-            self.db.execute(
-                "UPDATE outbox SET state = 'cancelled', owner = NULL, lease_until = NULL, finished_at = ?,"
-                " reply = 'the recipient is not to be mailed any more' WHERE id = ? AND owner = ? AND state = 'sending'",
-                (to_epoch(now), entry.id, owner),
-            )
-            return False
+        if self.db.mark(
+            "UPDATE outbox SET state = 'in_doubt', attempts = attempts + 1"
+            f" WHERE id = ? AND owner = ? AND state = 'sending' AND {_MAY_BE_MAILED}",
+            (entry.id, owner),
+        ):
+            return True
+        self.db.mark(
+            "UPDATE outbox SET state = 'cancelled', owner = NULL, lease_until = NULL, finished_at = ?,"
+            " reply = 'the recipient is not to be mailed any more' WHERE id = ? AND owner = ? AND state = 'sending'",
+            (to_epoch(now), entry.id, owner),
+        )
+        return False
 
     def record(
         self, entry: OutboxEntry, outcome: Outcome, now: datetime, *, owner: str | None = None
@@ -278,31 +274,29 @@ class OutboxStore:
         finished = to_epoch(now) if outcome.state in FINAL_STATES else None
         again = None if outcome.next_attempt_at is None else to_epoch(outcome.next_attempt_at)
         held = owner is None or outcome.state is EntryState.SENT
-        with self.db.transaction(durable=False):
-            self.db.execute(
-                "UPDATE outbox SET state = ?, reply = ?, next_attempt_at = ?, finished_at = ?, owner = NULL,"
-                f" lease_until = NULL WHERE id = ? AND {'state NOT IN' if held else 'owner = ? AND state NOT IN'}"
-                f" ({placeholders(len(FINAL_STATES))})",
-                (
-                    outcome.state,
-                    outcome.reply,
-                    again,
-                    finished,
-                    entry.id,
-                    *(() if held else (owner,)),
-                    *FINAL_STATES,
-                ),
-            )
+        self.db.mark(
+            "UPDATE outbox SET state = ?, reply = ?, next_attempt_at = ?, finished_at = ?, owner = NULL,"
+            f" lease_until = NULL WHERE id = ? AND {'state NOT IN' if held else 'owner = ? AND state NOT IN'}"
+            f" ({placeholders(len(FINAL_STATES))})",
+            (
+                outcome.state,
+                outcome.reply,
+                again,
+                finished,
+                entry.id,
+                *(() if held else (owner,)),
+                *FINAL_STATES,
+            ),
+        )
 
     def hand_back(self, entry_id: EntryId, owner: str) -> None:
         """Undoes `begin_attempt` for an entry that the server heard nothing of: it waits as before."""
-        with self.db.transaction(durable=False):
-            self.db.execute(
-                "UPDATE outbox SET attempts = attempts - 1, owner = NULL, lease_until = NULL,"
-                " state = CASE WHEN attempts > 1 THEN 'deferred' ELSE 'queued' END"
-                " WHERE id = ? AND owner = ? AND state = 'in_doubt'",
-                (entry_id, owner),
-            )
+        self.db.mark(
+            "UPDATE outbox SET attempts = attempts - 1, owner = NULL, lease_until = NULL,"
+            " state = CASE WHEN attempts > 1 THEN 'deferred' ELSE 'queued' END"
+            " WHERE id = ? AND owner = ? AND state = 'in_doubt'",
+            (entry_id, owner),
+        )
 
     def release_claims(self, owner: str) -> None:
         """What an owner claimed and did not try waits again as before."""

@@ -78,6 +78,9 @@ class PostgresDatabase:
         with self._told(), self._connection() as connection:
             return connection.execute(_numbered(sql) if values else sql.encode(), values).rowcount
 
+    def mark(self, sql: str, values: Sequence[Value] = ()) -> int:
+        return self.execute(sql, values)
+
     def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         with self.transaction(alone=False), self._told(), self._connection() as connection:
             connection.cursor().executemany(_numbered(sql), rows)

@@ -105,6 +105,11 @@ class SqliteDatabase:
         with self._told:
             return int(self._connection.execute(sql, values).rowcount)
 
+    def mark(self, sql: str, values: Sequence[Value] = ()) -> int:
+        with self._lock:
+            self._set_durable(False)
+            return self.execute(sql, values)
+
     def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         with self._told:
             self._connection.executemany(sql, rows)
@@ -121,11 +126,15 @@ class SqliteDatabase:
     @contextmanager
     def transaction(self, *, durable: bool = True, alone: bool = True) -> Iterator[None]:
         with self._lock:
-            if self._depth == 0 and durable != self._durable:
-                self.execute(f"PRAGMA synchronous = {'full' if durable else 'normal'}")
-                self._durable = durable
+            self._set_durable(durable)
             with self._level("BEGIN IMMEDIATE"):  # sqlite-utils' atomic() would open with plain BEGIN
                 yield
+
+    def _set_durable(self, durable: bool) -> None:
+        """What the next transaction is, if none is open."""
+        if self._depth == 0 and durable != self._durable:
+            self.execute(f"PRAGMA synchronous = {'full' if durable else 'normal'}")
+            self._durable = durable
 
     @contextmanager
     def rehearsal(self, *, writing: bool) -> Iterator[None]:
