@@ -29,6 +29,7 @@ from digestbot.model import (
     DropReport,
     EntryKind,
     EntryState,
+    Paper,
     SlotOutcome,
     SlotRecord,
     Subscriber,
@@ -236,7 +237,7 @@ def compose_everybody(desk: Desk, now: datetime, *, stop: threading.Event | None
     if size == 1:
         return compose_due(desk, now, stop=stop)
     candidates = gather(desk, now)
-    desk.renderer.cards(candidates.papers)  # before the fork: made once for all
+    make_cards(desk, candidates.papers, size)  # before the fork: made once for all
 
     def compose_some(number: int, tell: object) -> DigestCounts:
         counts = DigestCounts()
@@ -250,6 +251,14 @@ def compose_everybody(desk: Desk, now: datetime, *, stop: threading.Event | None
     for found in work_together(desk.storage.db, size, compose_some, stop=stop):
         counts.add(found)
     return counts
+
+
+def make_cards(desk: Desk, papers: Sequence[Paper], size: int) -> None:
+    """Makes the papers' cards in `size` processes, five milliseconds each, and brings them here."""
+    for cards in work_together(
+        desk.storage.db, size, lambda number, _: desk.renderer.cards(papers[number::size])
+    ):
+        desk.renderer.keep((paper for paper in papers if paper.id in cards), cards)
 
 
 def compose_due(desk: Desk, now: datetime, *, stop: threading.Event | None = None) -> DigestCounts:

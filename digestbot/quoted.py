@@ -15,6 +15,7 @@ _CHUNK = re.compile(rb"[^\n]{1,73}(?<!=)(?<!=[0-9A-F])|\n")  # leaves room for "
 _PLAIN = re.compile(r"(?!\.|From )[ !-<>-~]+")  # what stands for itself
 _CHANGED = (b".", b"From ")  # line starts that mboxes and careless relays change
 _SOFT_BREAK = b"=\r\n"
+_HEX = [b"=%02X" % byte for byte in range(256)]
 
 
 class Lines(bytes):
@@ -27,7 +28,7 @@ def encode(text: str) -> bytes:
     if len(text) < 74 and _PLAIN.fullmatch(text):
         return soft_line(text.encode())
     data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
-    data = _ENCODED.sub(lambda match: b"=%02X" % match[0][0], data)
+    data = _ENCODED.sub(_written, data)
     lines: list[bytes] = []
     for chunk in _CHUNK.findall(data):
         if chunk == b"\n" and lines and lines[-1].endswith(_SOFT_BREAK):
@@ -37,6 +38,10 @@ def encode(text: str) -> bytes:
         else:
             lines.append((_hide_start(chunk) if chunk.startswith(_CHANGED) else chunk) + _SOFT_BREAK)
     return b"".join(lines)
+
+
+def _written(match: re.Match[bytes]) -> bytes:
+    return _HEX[match[0][0]]
 
 
 def soft_line(word: bytes) -> bytes:

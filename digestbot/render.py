@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -100,6 +100,7 @@ class Renderer:
         self._sheet, self._kept_sheet = resolve(source("email/style.css"), source("email/theme.css"))
         self._page = self._digest_page()
         self._section, self._more = self._digest_parts()
+        self._room = MAIL_BYTES - 1 - self._page_bound()
         self._cards: dict[PaperId, tuple[Paper, Card]] = {}  # the oldest first
         self._making = threading.Lock()
         self.cards_made = 0
@@ -117,13 +118,17 @@ class Renderer:
             found = self._known_cards(papers)
             missing = {paper.id: paper for paper in papers if paper.id not in found}
             made = self._make_cards(list(missing.values()))  # together: their sheet is worked out once
-            for paper, card in zip(missing.values(), made, strict=True):
-                self._cards.pop(paper.id, None)
-                self._cards[paper.id] = (paper, card)
-                found[paper.id] = card
-            while len(self._cards) > CARDS_KEPT:
-                del self._cards[next(iter(self._cards))]
-        return found
+            fresh = dict(zip(missing, made, strict=True))
+            self.keep(missing.values(), fresh)
+        return found | fresh
+
+    def keep(self, papers: Iterable[Paper], cards: Mapping[PaperId, Card]) -> None:
+        """Takes the cards of these papers for its own; another process may have made them."""
+        for paper in papers:
+            self._cards.pop(paper.id, None)
+            self._cards[paper.id] = (paper, cards[paper.id])
+        while len(self._cards) > CARDS_KEPT:
+            del self._cards[next(iter(self._cards))]
 
     def _known_cards(self, papers: Sequence[Paper]) -> dict[PaperId, Card]:
         found: dict[PaperId, Card] = {}
@@ -138,7 +143,7 @@ class Renderer:
     def fit(self, papers: Sequence[Paper]) -> tuple[CardLength, ...]:
         """The lengths of the first papers, in the order shown, with which a digest's HTML stays under MAIL_BYTES."""
         cards = self.cards(papers)
-        return fit([cards[paper.id].sizes for paper in papers], MAIL_BYTES - 1 - self._page_bound())
+        return fit([cards[paper.id].sizes for paper in papers], self._room)
 
     # ---- mails ------------------------------------------------------------------------------------------------
 
@@ -155,12 +160,11 @@ class Renderer:
             body += self._more.html.filled(values)
         about = _about(tuple((name, len(members)) for name, members in sections.items()))
         shown = {"subject": subject, "preheader": _preheader(digest, cards), "email": email}
-        page["summary"], page["papers"] = about[0], b"".join(text)
-        page |= {name: encode(value) for name, value in shown.items()}
-        finished = b"".join(self._page.text.filled(page))
-        page["summary"], page["papers"] = about[1], b"".join(body)
-        page |= {name: encode(html.escape(value)) for name, value in shown.items()}
-        return RenderedMail(subject, finished, b"".join(self._page.html.filled(page)))
+        in_text = {name: encode(value) for name, value in shown.items() if name in self._page.text.names}
+        in_html = {name: encode(html.escape(value)) for name, value in shown.items()}
+        text = self._page.text.filled(page | in_text | {"summary": about[0], "papers": b"".join(text)})
+        body = self._page.html.filled(page | in_html | {"summary": about[1], "papers": b"".join(body)})
+        return RenderedMail(subject, b"".join(text), b"".join(body))
 
     def subject(self, digest: Digest, cards: Mapping[PaperId, Card]) -> str:
         """The strongest paper, how many more, and the day: under 70 characters, never the same twice."""

@@ -11,6 +11,7 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from digestbot.quoted import Lines
@@ -220,8 +221,7 @@ class Connection:
         self._smtp.sock.sendall(command.encode() + b"\r\n")
 
     def _reply(self) -> Reply:
-        code, text = self._smtp.getreply()
-        return Reply(max(code, 0), text.decode(errors="replace"))
+        return _read_reply(*self._smtp.getreply())
 
     def _lost(self, when: str, error: Exception) -> Reply:
         why = "digestbot was told to end" if self._hung_up else in_words(error)
@@ -232,6 +232,12 @@ class Connection:
         if self._smtp.reply_s != seconds:
             self._smtp.sock.settimeout(seconds)
             self._smtp.reply_s = seconds
+
+
+@lru_cache(100)
+def _read_reply(code: int, text: bytes) -> Reply:
+    """Three of a message's four replies are those of the message before."""
+    return Reply(max(code, 0), text.decode(errors="replace"))
 
 
 def _is_plain(address: str) -> bool:
