@@ -25,6 +25,7 @@ from pathlib import Path
 from digestbot.desk import Desk
 from digestbot.model import Digest, DigestPaper, PaperId, Reason, ReasonKind, SubscriberId
 from digestbot.pipeline import compose_everybody
+from digestbot.service import FOLDED_AFTER
 from digestbot.storage.database import to_epoch
 from digestbot.storage.packing import folded, pack_papers
 from tests.benchmarks.town import NOW, open_town, town_environ, town_settings
@@ -33,7 +34,6 @@ READERS = (1_000, 10_000, 100_000, 1_000_000)
 PAPERS = (30, 100, 300, 1_000, 3_000)
 DAYS = (1, 10, 100, 400)  # of history
 USUAL_READERS, USUAL_PAPERS = 10_000, 300
-FOLDED_AFTER_DAYS = 90
 PLOT = Path("docs/images/growth.svg")
 
 Figures = dict[str, float]
@@ -105,7 +105,7 @@ def one(readers: int, papers: int, days: int) -> Figures:
 
 def remember(desk: Desk, readers: int, days: int) -> None:
     """A ledger as after so many days on which everybody was sent ten papers, oldest first."""
-    columns = "id, kind, subscriber_id, slot, state, message_id, composed_at, due_at, papers, attempts, reply, finished_at"
+    names = "id, kind, subscriber_id, slot, state, message_id, composed_at, due_at, papers, attempts, reply, finished_at"
     for day in range(days, 0, -1):
         at = NOW - timedelta(days=day)
         slot, epoch, last = at.date().isoformat(), to_epoch(at), (days - day) * readers
@@ -116,7 +116,7 @@ def remember(desk: Desk, readers: int, days: int) -> None:
                 ((number, slot, epoch) for number in range(1, readers + 1)),
             )
             desk.storage.db.execute_many(
-                f"INSERT INTO outbox ({columns}) VALUES (?, 'digest', ?, ?, 'sent', ?, ?, ?, ?, 1, '250 2.0.0 Ok', ?)",
+                f"INSERT INTO outbox ({names}) VALUES (?, 'digest', ?, ?, 'sent', ?, ?, ?, ?, 1, '250 2.0.0 Ok', ?)",
                 (
                     (
                         last + number,
@@ -152,7 +152,7 @@ def packed_day(day: int) -> Iterator[str]:
             for k in range(10)
         )
         text = pack_papers(Digest(SubscriberId(1), NOW.date(), NOW, chosen, 12))
-        texts.append(folded(text) if day > FOLDED_AFTER_DAYS else text)
+        texts.append(folded(text) if timedelta(days=day) > FOLDED_AFTER else text)
     while True:
         yield from texts
 
