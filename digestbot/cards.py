@@ -71,6 +71,7 @@ class Card:
     html: tuple[Form, ...]
     text: tuple[Form, ...]
     sizes: tuple[int, ...]  # decoded bytes of HTML, for each CardLength, with room for what is personal
+    kept_bytes: int  # of all pieces
 
 
 def content(paper: Paper, length: CardLength, links: Links) -> Content:

@@ -55,6 +55,7 @@ class Candidates:
 def gather(desk: Desk, now: datetime) -> Candidates:
     """The candidates of this instant, with all that ranking prepares once for everybody."""
     papers = desk.storage.papers.candidates(since=now - timedelta(days=desk.settings.window_days), until=now)
+    desk.renderer.keep_only(papers)
     vectors = embeddings_of(desk.storage, desk.embedder, papers)
     model = current_model(desk, now)
     index = ranking.index(model, papers, embedder=desk.embedder, embeddings=vectors)

@@ -30,7 +30,7 @@ SYSTEM_VALUES = (
     *("email", "preheader", "topics", "schedule", "next_digest", "purpose", "headline", "text"),
     *("confirm_url", "preferences_url", "quiet_url", "unsubscribe_url", "account_url"),
 )
-CARDS_KEPT = 4000  # about 15 KB each
+CARDS_BYTES = 64 << 20  # of cards kept, as if they had nothing in common; in truth they share half of it
 _URL_BYTES = 64  # what a token and its path add to the base URL, at most
 
 _CARD_HOLES = ("why", "dots", "percent", "number")
@@ -102,7 +102,9 @@ class Renderer:
         self._section, self._more = self._digest_parts()
         self._room = MAIL_BYTES - 1 - self._page_bound()
         self._cards: dict[PaperId, tuple[Paper, Card]] = {}  # the oldest first
-        self._making = threading.Lock()
+        self._cards_bytes = 0
+        self.cards_bytes = CARDS_BYTES  # at most
+        self._making = threading.RLock()
         self.cards_made = 0
         self._subject = lru_cache(10_000)(self._make_subject)
         self._heading = lru_cache(10_000)(self._make_heading)
@@ -124,18 +126,33 @@ class Renderer:
 
     def keep(self, papers: Iterable[Paper], cards: Mapping[PaperId, Card]) -> None:
         """Takes the cards of these papers for its own; another process may have made them."""
-        for paper in papers:
-            self._cards.pop(paper.id, None)
-            self._cards[paper.id] = (paper, cards[paper.id])
-        while len(self._cards) > CARDS_KEPT:
-            del self._cards[next(iter(self._cards))]
+        with self._making:
+            for paper in papers:
+                self._forget(paper.id)
+                self._cards[paper.id] = (paper, cards[paper.id])
+                self._cards_bytes += cards[paper.id].kept_bytes
+            while self._cards_bytes > self.cards_bytes:
+                self._forget(next(iter(self._cards)))
+
+    def keep_only(self, papers: Sequence[Paper]) -> None:
+        """Forgets the cards of all others: those of papers that left the window are hardly asked for again."""
+        with self._making:
+            for left in self._cards.keys() - {paper.id for paper in papers}:
+                self._forget(left)
+
+    def _forget(self, paper_id: PaperId) -> None:
+        kept = self._cards.pop(paper_id, None)
+        self._cards_bytes -= kept[1].kept_bytes if kept else 0
 
     def _known_cards(self, papers: Sequence[Paper]) -> dict[PaperId, Card]:
         found: dict[PaperId, Card] = {}
         for paper in papers:
             known = self._cards.get(paper.id)
             if known is not None and known[0] is not paper and known[0] == paper:
-                known = self._cards[paper.id] = (paper, known[1])  # read anew: next time one look is enough
+                known = (paper, known[1])  # read anew: next time one look is enough
+                with self._making:
+                    if paper.id in self._cards:
+                        self._cards[paper.id] = known
             if known is not None and known[0] is paper:
                 found[paper.id] = known[1]
         return found
@@ -229,6 +246,7 @@ class Renderer:
     def _card(self, shown: Sequence[Content], holes: Mapping[str, str], forms: tuple[Form, ...]) -> Card:
         """The card of one paper, shown in each of the lengths."""
         texts = [self._templates.render("email/card.txt", {"paper": one, **holes}) for one in shown]
+        text_forms = tuple(map(self._holes.split, texts))
         first = shown[0].excerpt.removeprefix("… ")
         spans = sentences(first)
         room = self._card_bound()
@@ -236,8 +254,9 @@ class Renderer:
             shown[0].title,
             first[: spans[0][1]] if spans else "",
             forms,
-            tuple(map(self._holes.split, texts)),
+            text_forms,
             tuple(form.size + room for form in forms),
+            sum(len(piece) for form in (*forms, *text_forms) for piece in form.pieces),
         )
 
     # ---- inside: bounds, so that sizes are known before anything personal is -------------------------------------

@@ -291,6 +291,34 @@ def test_a_card_is_made_once_for_everybody_and_anew_when_the_paper_changes() -> 
     assert renderer.cards_made == len(papers) + 1
 
 
+def test_cards_are_kept_within_their_bytes_and_while_their_papers_can_be_mailed() -> None:
+    renderer = make_renderer()
+    papers = [make_paper(i, title=f"Paper {i}") for i in range(1, 7)]
+    one = renderer.cards(papers[:1])[papers[0].id].kept_bytes
+    assert one > 1000
+    renderer.cards_bytes = 4 * one + one // 2  # room for four
+    renderer.cards(papers)
+    renderer.cards(papers[2:])
+    assert renderer.cards_made == 6
+    renderer.cards(papers[:1])  # in the place of the oldest, the third
+    renderer.cards(papers[3:])
+    assert renderer.cards_made == 7
+    renderer.keep_only(papers[4:])
+    renderer.cards(papers[4:])
+    assert renderer.cards_made == 7
+    renderer.cards(papers[3:4])
+    assert renderer.cards_made == 8
+
+
+def test_pieces_that_all_cards_have_are_kept_once() -> None:
+    papers = [make_paper(i, title=f"Paper {i}") for i in range(1, 7)]
+    cards = shared_renderer().cards(papers).values()
+    pieces = [piece for card in cards for form in (*card.html, *card.text) for piece in form.pieces]
+    assert sum(len(piece) for piece in {id(piece): piece for piece in pieces}.values()) < 0.7 * sum(
+        map(len, pieces)
+    )
+
+
 def test_threads_share_the_cards_and_make_the_same_bytes() -> None:
     renderer, papers = make_renderer(), sample_papers()
     by_id = {paper.id: paper for paper in papers}

@@ -74,11 +74,11 @@ def show(
 
 
 @lru_cache(5000)
-def _title(paper: Paper) -> str:
-    return readable(wording.clean(paper.record.title)) or "Untitled"
+def _title(title: str) -> str:
+    return readable(wording.clean(title)) or "Untitled"
 
 
-@lru_cache(5000)
+@lru_cache(1000)  # about 10 KB each
 def _content(paper: Paper, links: Links) -> tuple[Content, tuple[Run, ...]]:
     made = content(paper, CardLength.FULL, links)
     whole = readable(wording.clean(paper.record.abstract))
@@ -103,7 +103,9 @@ def live_preview(site: Site, desk: Desk, subscriber: Subscriber, now: datetime) 
         result = choose(desk, candidates, [subscriber], slots)[subscriber.id]
         ranker = ranker_with_voted(desk, candidates, {subscriber.id: votes})
         count = fortnight(candidates, ranker, subscriber, votes)
-    history = [(day, [(i, _title(candidates.by_id[i])) for i in papers]) for day, papers in count.by_day]
+    history = [
+        (day, [(i, _title(candidates.by_id[i].record.title)) for i in papers]) for day, papers in count.by_day
+    ]
     if isinstance(result, Nothing):
         cause = Cause.ALL_SENT if count.papers and result.cause is Cause.BELOW_MINIMUM else result.cause
         return LivePreview(count, history, "", (), 0, _NOTHING.get(cause, "There is nothing to send."))
