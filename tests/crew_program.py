@@ -88,12 +88,15 @@ def stopped(db: SqliteDatabase) -> object:
 
 
 def orphaned(db: SqliteDatabase) -> object:
-    """The first process is killed: the others end, too."""
+    """The first process is killed once both others run: they end, too."""
+    heard, said = os.pipe()
 
     def work(number: int, tell: Tell) -> None:
         print(os.getpid(), flush=True)
+        os.write(said, b"x")
         if number == 0:
-            time.sleep(0.5)
+            os.read(heard, 1)
+            os.read(heard, 1)
             os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)
 
