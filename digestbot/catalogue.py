@@ -222,6 +222,9 @@ class Entry:
     version: PaperRecord  # bare
     mailable: bool = True  # False: a revision
 
+    def __reduce__(self) -> tuple[type[Entry], tuple[object, ...]]:
+        return Entry, (self.record, self.aliases, self.version, self.mailable)  # as PaperRecord's
+
     @classmethod
     def of(cls, item: PaperRecord | Revision) -> Entry:
         record = item.record if isinstance(item, Revision) else item

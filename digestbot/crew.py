@@ -1,15 +1,17 @@
 """One piece of work shared by several processes, where one core is not enough: forks of this one, which inherit all that
-was prepared, each with a connection of its own to the database."""
+was prepared, each with a connection of its own to the database or with none."""
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar, cast
 
@@ -21,6 +23,7 @@ Tell = Callable[[int, int], None]  # (done, altogether)
 
 TOLD_EACH_S = 0.1
 MOST = 4  # processes: SQLite has one writer at a time
+KILLED = "a process that shared the work was killed; run it again"
 _FORK = multiprocessing.get_context("fork")
 
 
@@ -60,6 +63,37 @@ def work_together(
     return [member.result() for member in members]
 
 
+def make_ahead(things: Iterator[T]) -> Iterator[T]:
+    """The things, made by a fork while the caller works with the one before; here, where only one core is or threads run.
+
+    Raises what making them raises. They must be made without the database, whose connection the fork leaves alone.
+    """
+    if crew_size() == 1:
+        yield from things
+        return
+    ear, mouth = _FORK.Pipe(duplex=False)
+    maker = _FORK.Process(target=_make, args=(things, mouth), daemon=True)
+    maker.start()
+    mouth.close()
+    try:
+        while (said := _hear(ear))[0] == "thing":
+            yield cast(T, said[1])
+        if said[0] == "error":
+            raise cast(BaseException, said[1])
+    finally:
+        maker.kill()
+        maker.join()
+        ear.close()
+
+
+def _hear(ear: Connection) -> tuple[str, object]:
+    try:
+        said: tuple[str, object] = ear.recv()
+    except EOFError:
+        return "error", DigestbotError(KILLED)
+    return said
+
+
 class _Member(Generic[T]):
     """One process and what it said so far."""
 
@@ -74,18 +108,15 @@ class _Member(Generic[T]):
         mouth.close()  # the other end is the process's alone, so its death is heard
 
     def listen(self) -> None:
-        try:
-            what, said = self.ear.recv()
-        except EOFError:
-            what, said = "error", DigestbotError("a process that shared the work was killed; run it again")
+        what, said = _hear(self.ear)
         if what == "told":
-            self.told = said
+            self.told = cast(tuple[int, int], said)
             return
         self.is_done = True
         if what == "result":
-            self._result = said
+            self._result = cast(T, said)
         else:
-            self._error = said
+            self._error = cast(BaseException, said)
 
     def ask_to_stop(self) -> None:
         if self._process.pid is not None and self._process.is_alive():
@@ -142,6 +173,23 @@ class _Teller:
         if now - self._told_at > TOLD_EACH_S or done == whole:
             self._told_at = now
             self._mouth.send(("told", (done, whole)))
+
+
+def _make(things: Iterator[object], mouth: Connection) -> None:
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked, signal.SIG_IGN)  # who takes the things decides when to stop
+    gc.freeze()  # what the first process left is not ours to finish
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    said: tuple[str, object] = "end", None
+    with suppress(BrokenPipeError):
+        try:
+            for thing in things:
+                mouth.send(("thing", thing))
+        except BrokenPipeError:
+            raise
+        except BaseException as error:
+            said = "error", _portable(error)
+        mouth.send(said)
 
 
 def _portable(error: BaseException) -> BaseException:

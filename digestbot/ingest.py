@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
+from itertools import islice
 from pathlib import Path
 from statistics import median
 
-from digestbot.catalogue import Effect, Seen
-from digestbot.drops import DAILY, PAGES, DropReading, read_drop
+from digestbot.catalogue import Effect, Entry, Seen
+from digestbot.crew import make_ahead
+from digestbot.drops import DAILY, PAGES, read_drop
 from digestbot.drops.folder import DropFolder, Waiting, shown
 from digestbot.errors import DropError, UsageError
-from digestbot.model import DropId, DropReport, PaperId, PaperRecord, Rejection, Revision
+from digestbot.model import DropId, DropReport, PaperId, PaperRecord, Rejection
 from digestbot.storage.drops import DropStore
 from digestbot.storage.papers import PaperStore
 
 BATCH = 500  # entries decided and written at once
+AHEAD_FROM_BYTES = 2**20  # larger drops are read by a process of their own
 MAX_REJECTIONS = 100_000  # a drop with more is read no further
 HOLD_FACTOR = 5  # times the usual number of papers
 HOLD_FROM_DROP = 5  # what is usual takes some drops to know
@@ -191,6 +194,18 @@ class Purpose:
     progress: Progress | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Some entries of a drop, ready for the catalogue. There is always a first one, without entries, and a last."""
+
+    form: str
+    size: int  # of the drop in bytes
+    position: int  # how many of them are read
+    entries: tuple[Entry, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
+    sha256: str = ""  # of the drop, in the last
+
+
 def _ingest(papers: PaperStore, path: Path, purpose: Purpose) -> tuple[DropReport, list[PaperId]]:
     """One drop in one transaction; a drop that cannot be read is recorded with the reason."""
     tally = _Tally()
@@ -199,16 +214,19 @@ def _ingest(papers: PaperStore, path: Path, purpose: Purpose) -> tuple[DropRepor
     with papers.transaction():
         drop = papers.begin_drop(shown(path.name), purpose.now, backfill=not purpose.seen.mailable)
         try:
-            target = path.resolve() if purpose.follow else path
-            reading = read_drop(target, received=purpose.now.date())
-            form = reading.format
-            items = _watched(reading, path, purpose.progress)
+            batches = _read(path.resolve() if purpose.follow else path, purpose.now.date())
+            first = next(batches)
+            form = first.form
             if purpose.careful and form in DAILY:
-                listed = list(items)
-                held = _suspicion(papers, form, listed)
-                items = iter(() if held else listed)
-            _take(papers, drop, items, purpose.seen, tally)
-            sha256 = reading.sha256
+                listed = list(batches)
+                held = _suspicion(papers, form, [e.record for batch in listed for e in batch.entries])
+                batches = iter(listed[-1:] if held else listed)
+            for batch in batches:
+                if purpose.progress:
+                    purpose.progress(path, batch.position, batch.size)
+                if not _take(papers, drop, batch, purpose.seen, tally):
+                    break
+                sha256 = batch.sha256
         except DropError as error:
             tally.rejected.append(Rejection(str(error), error.line, error.entry))
         report = tally.report(shown(path), form, held)
@@ -220,58 +238,43 @@ def _ingest(papers: PaperStore, path: Path, purpose: Purpose) -> tuple[DropRepor
     return report, list(tally.papers)
 
 
-def _watched(
-    reading: DropReading, path: Path, progress: Progress | None
-) -> Iterator[PaperRecord | Revision | Rejection]:
-    for number, item in enumerate(reading):
-        if progress and number % BATCH == 0:
-            progress(path, reading.position, reading.size)
-        yield item
-    if progress:
-        progress(path, reading.size, reading.size)
+def _read(path: Path, received: date) -> Iterator[_Batch]:
+    """The drop in batches; raises DropError where it cannot be read, or no further."""
+    batches = _batches(path, received)
+    try:
+        is_large = path.lstat().st_size >= AHEAD_FROM_BYTES
+    except (OSError, ValueError):  # whoever opens it says why
+        is_large = False
+    return make_ahead(batches) if is_large else batches
 
 
-def _take(
-    papers: PaperStore,
-    drop: DropId,
-    items: Iterable[PaperRecord | Revision | Rejection],
-    seen: Seen,
-    tally: _Tally,
-) -> None:
-    batch: list[PaperRecord | Revision] = []
-    for item in items:
-        if isinstance(item, Rejection):
-            tally.rejected.append(item)
-            if len(tally.rejected) >= MAX_REJECTIONS:
-                tally.rejected.append(Rejection("too many entries are bad; the rest was not read"))
-                break
-            continue
-        batch.append(item)
-        if len(batch) == BATCH:
-            _take_batch(papers, drop, batch, seen, tally)
-            batch = []
-    _take_batch(papers, drop, batch, seen, tally)
+def _batches(path: Path, received: date) -> Iterator[_Batch]:
+    reading = read_drop(path, received=received)
+    yield _Batch(reading.format, reading.size, 0)
+    items = iter(reading)
+    while some := tuple(islice(items, BATCH)):
+        rejected = tuple(item for item in some if isinstance(item, Rejection))
+        entries = tuple(Entry.of(item) for item in some if not isinstance(item, Rejection))
+        yield _Batch(reading.format, reading.size, reading.position, entries, rejected)
+    yield _Batch(reading.format, reading.size, reading.size, sha256=reading.sha256)
 
 
-def _take_batch(
-    papers: PaperStore, drop: DropId, batch: Sequence[PaperRecord | Revision], seen: Seen, tally: _Tally
-) -> None:
-    if batch:
-        effects, ids = papers.add(drop, batch, seen)
+def _take(papers: PaperStore, drop: DropId, batch: _Batch, seen: Seen, tally: _Tally) -> bool:
+    """Takes a batch into the catalogue; whether to read on."""
+    tally.rejected += batch.rejected
+    if batch.entries:
+        effects, ids = papers.add(drop, batch.entries, seen)
         for effect in effects:
             tally.effects[effect] += 1
         tally.papers.update(dict.fromkeys(ids))
+    if len(tally.rejected) < MAX_REJECTIONS:
+        return True
+    tally.rejected.append(Rejection("too many entries are bad; the rest was not read"))
+    return False
 
 
-def _suspicion(
-    papers: PaperStore, form: str, items: Sequence[PaperRecord | Revision | Rejection]
-) -> str | None:
+def _suspicion(papers: PaperStore, form: str, records: Sequence[PaperRecord]) -> str | None:
     """Why a daily drop should wait for the operator; None: nothing is odd about it."""
-    records = [
-        item.record if isinstance(item, Revision) else item
-        for item in items
-        if not isinstance(item, Rejection)
-    ]
     if not records:
         return None
     if form in PAGES and median(len(r.title) for r in records) > median(len(r.abstract) for r in records):

@@ -14,7 +14,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from digestbot.catalogue import Seen
+from digestbot.catalogue import Entry, Seen
 from digestbot.errors import UsageError
 from digestbot.model import (
     DropReport,
@@ -228,7 +228,7 @@ def _learn_papers(office: Office, names: list[PaperRecord]) -> dict[PaperRecord,
     """Papers that a ledger names: known here, or learnt as a library's are, seen by nobody until a drop has them."""
     papers = office.storage.papers
     drop = papers.begin_drop("imported ledger", office.now)
-    _, ids = papers.add(drop, names, Seen(None, mailable=False))
+    _, ids = papers.add(drop, [Entry.of(name) for name in names], Seen(None, mailable=False))
     papers.finish_drop(drop, "library", DropReport("imported ledger", "ledger"))
     return dict(zip(names, ids, strict=True))
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import digestbot.pipeline
 from digestbot.cli import main as digestbot_main
 from digestbot.cli.run import stop_on_signals
-from digestbot.crew import work_together
-from digestbot.errors import DigestbotError, StorageError
+from digestbot.crew import make_ahead, work_together
+from digestbot.errors import DigestbotError, DropError, StorageError
 from digestbot.relay import ServerRefused, SmtpSettings
 from digestbot.smtp_replies import Reply, Stage
 from digestbot.storage.sqlite import SqliteDatabase
@@ -103,15 +104,84 @@ def orphaned(db: SqliteDatabase) -> object:
     return work_together(db, 2, work)
 
 
+def ahead(db: SqliteDatabase) -> object:
+    """More than a pipe holds, while the first process writes, and what is made after nobody takes any more."""
+
+    def make() -> Iterator[tuple[int, str]]:
+        for number in range(1000):
+            yield os.getpid(), f"{number} " + "x" * 10_000
+
+    with db.transaction():
+        made = []
+        for pid, text in make_ahead(make()):
+            made.append((pid, int(text.split()[0])))
+            db.execute("INSERT INTO said (who, what) VALUES (?, ?)", (0, len(made)))
+    for _ in make_ahead(make()):
+        break
+    processes = {pid for pid, _ in made}
+    return {
+        "makers": len(processes - {os.getpid()}),
+        "in_order": [number for _, number in made] == list(range(1000)),
+        "rows": db.row("SELECT count(*) FROM said"),
+    }
+
+
+def ahead_failing(db: SqliteDatabase) -> object:
+    def make() -> Iterator[int]:
+        yield 1
+        raise DropError("the list does not end", line=7)
+
+    try:
+        list(make_ahead(make()))
+    except DropError as error:
+        return [str(error), error.line]
+    return None
+
+
+def ahead_killed(db: SqliteDatabase) -> object:
+    """A signal to stop is the first process's to follow; one that kills is told."""
+
+    def make() -> Iterator[int]:
+        for asked in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            yield 1
+            time.sleep(0.1)
+            os.kill(os.getpid(), asked)
+
+    made: list[int] = []
+    try:
+        made += make_ahead(make())
+    except DigestbotError as error:
+        return str(error)
+    return None
+
+
+def ahead_orphaned(db: SqliteDatabase) -> object:
+    def make() -> Iterator[int]:
+        yield os.getpid()
+        time.sleep(60)
+
+    for pid in make_ahead(make()):
+        print(pid, os.getpid(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return None
+
+
 def main(case: str, folder: str) -> None:
-    if case == "run":  # `digestbot run --once`, shared from fifty on
+    if case.startswith("run"):  # digestbot, a pass of which is shared from fifty on
         digestbot.pipeline.SHARED_FROM = 50
         sys.argv = ["digestbot", *sys.argv[3:]]
-        digestbot_main()
+        if case == "run alone":
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+        try:
+            digestbot_main()
+        finally:
+            helped = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
+            print("with others" if helped else "alone", file=sys.stderr)
         return
     db = SqliteDatabase(Path(folder) / "crew.db")
     db.execute("CREATE TABLE said (who INTEGER, what INTEGER)")
-    cases = {work.__name__: work for work in (shared, failing, relay, killed, stopped, orphaned)}
+    works = (shared, failing, relay, killed, stopped, orphaned)
+    cases = {work.__name__: work for work in (*works, ahead, ahead_failing, ahead_killed, ahead_orphaned)}
     print(json.dumps(cases[case](db)))
     assert threading.active_count() == 1
 

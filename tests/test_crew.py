@@ -53,8 +53,43 @@ def test_a_signal_to_the_first_process_stops_all(tmp_path: Path) -> None:
     assert case("stopped", tmp_path) == [True, True]
 
 
-def test_they_end_with_the_first_process(tmp_path: Path) -> None:
-    pids = [int(line) for line in program("orphaned", folder=tmp_path).stdout.split()]
+def test_one_makes_what_another_takes(tmp_path: Path) -> None:
+    assert case("ahead", tmp_path) == {"makers": 1, "in_order": True, "rows": [1000]}
+
+
+def test_what_the_maker_raises_is_raised_where_it_is_taken(tmp_path: Path) -> None:
+    assert case("ahead_failing", tmp_path) == ["the list does not end", 7]
+
+
+def test_a_maker_that_is_killed_is_told(tmp_path: Path) -> None:
+    assert case("ahead_killed", tmp_path) == "a process that shared the work was killed; run it again"
+
+
+def test_a_large_drop_is_read_by_another_process_as_it_is_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    papers = [
+        {"title": f"Tides of bay {n} and of those around it", "abstract": f"We study {n} tides. " * 300}
+        for n in range(1200)
+    ]
+    lines = [json.dumps(paper) for paper in (*papers, papers[7])]
+    lines[600] = "{"
+    (tmp_path / "drop.jsonl").write_text("\n".join(lines))
+    reports = []
+    for which, how in (("run", "with others"), ("run alone", "alone")):
+        monkeypatch.setenv("DIGESTBOT_STATE", str(tmp_path / which))
+        done = program(which, "ingest", str(tmp_path / "drop.jsonl"), "--json", folder=tmp_path)
+        assert done.stderr.endswith(f"{how}\n")
+        reports.append(json.loads(done.stdout))
+    assert reports[0] == reports[1]
+    [drop] = reports[0]["drops"]
+    assert (drop["new"], drop["known"]) == (1199, 1)
+    assert [rejection["line"] for rejection in drop["rejected"]] == [601]
+
+
+@pytest.mark.parametrize("name", ["orphaned", "ahead_orphaned"])
+def test_they_end_with_the_first_process(tmp_path: Path, name: str) -> None:
+    pids = [int(line) for line in program(name, folder=tmp_path).stdout.split()]
     assert len(pids) == 2
     deadline = time.monotonic() + 10
     while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digestbot.catalogue import Effect, Seen
+from digestbot.catalogue import Effect, Entry, Seen
 from digestbot.ingest import ingest_file, learn_library
 from digestbot.model import DropId, DropReport, PaperId, PaperRecord
 from digestbot.storage.drops import DropStore
@@ -29,7 +29,7 @@ def take(
     """One drop of records, seen some days after NOW."""
     with papers.transaction():
         drop = papers.begin_drop("drop", NOW + timedelta(days=days))
-        effects, ids = papers.add(drop, records, Seen(NOW + timedelta(days=days)))
+        effects, ids = papers.add(drop, [Entry.of(one) for one in records], Seen(NOW + timedelta(days=days)))
         papers.finish_drop(drop, "done", DropReport("drop", "jsonl"))
     return drop, effects, ids
 

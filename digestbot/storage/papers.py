@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypeVar, cast
 
 from digestbot.catalogue import MAX_NAMESAKES, Change, Effect, Entry, Known, Seen, Work, bare, decide
-from digestbot.model import DropId, DropReport, Paper, PaperId, PaperRecord, Revision
+from digestbot.model import DropId, DropReport, Paper, PaperId, PaperRecord
 from digestbot.storage.database import (
     BLOCK,
     Database,
@@ -91,12 +91,9 @@ class PaperStore:
 
     # ---- changing the catalogue ---------------------------------------------------------------------------------
 
-    def add(
-        self, drop: DropId, items: Sequence[PaperRecord | Revision], seen: Seen
-    ) -> tuple[list[Effect], list[PaperId]]:
+    def add(self, drop: DropId, entries: Sequence[Entry], seen: Seen) -> tuple[list[Effect], list[PaperId]]:
         """Takes entries of a drop into the catalogue; for each its effect and its paper."""
         with self._db.transaction():
-            entries = [Entry.of(item) for item in items]
             known = self.find_known({alias for entry in entries for alias in entry.aliases})
             change = decide(known, entries, seen)
             ids = self._apply(change)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from datetime import date
 from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import cast
 
 from digestbot.model import Paper, PaperId, PaperRecord
@@ -23,10 +24,10 @@ def record_values(record: PaperRecord) -> list[Value]:
     return [
         record.title,
         record.abstract,
-        to_json(record.authors),
+        _json_list(record.authors),
         record.author_count,
         record.published.isoformat() if record.published else None,
-        to_json(record.categories),
+        _json_list(record.categories),
         record.url,
         record.code_url,
         record.arxiv_id,
@@ -92,6 +93,11 @@ def version_key(version: PaperRecord) -> int:
         )
     )
     return int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def _json_list(texts: Iterable[str]) -> str:
+    """As to_json, which takes eight times as long to begin."""
+    return f"[{','.join(map(encode_basestring, texts))}]"
 
 
 def to_json(value: object) -> str:
