@@ -8,7 +8,7 @@ different things ever said of a paper are kept (`versions`) and merged anew.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -193,6 +193,21 @@ def bare(record: PaperRecord) -> PaperRecord:
     )
 
 
+def version_key(version: PaperRecord) -> int:
+    """A hash of 63 bits of what a bare record says, its counts aside."""
+    said = "\x1e".join(
+        (
+            version.title,
+            version.abstract,
+            "\x1f".join(version.authors),
+            "\x1f".join(version.categories),
+            f"{version.author_count}\x1e{version.published}\x1e{version.url}\x1e{version.code_url}",
+            f"{version.arxiv_id}\x1e{version.arxiv_version}\x1e{version.doi}",
+        )
+    )
+    return int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), "big") >> 1
+
+
 # ---- what a batch changes ---------------------------------------------------------------------------------------
 
 
@@ -206,11 +221,11 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A paper of the catalogue with all its names and all different things said of it (bare records)."""
+    """A paper of the catalogue with all its names and all different things said of it (bare records by version_key)."""
 
     paper: Paper
     aliases: frozenset[str]
-    versions: tuple[PaperRecord, ...]
+    versions: Mapping[int, PaperRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,15 +235,18 @@ class Entry:
     record: PaperRecord
     aliases: tuple[str, ...]
     version: PaperRecord  # bare
+    key: int  # of the version
     mailable: bool = True  # False: a revision
 
     def __reduce__(self) -> tuple[type[Entry], tuple[object, ...]]:
-        return Entry, (self.record, self.aliases, self.version, self.mailable)  # as PaperRecord's
+        fields = self.record, self.aliases, self.version, self.key, self.mailable
+        return Entry, fields  # as PaperRecord's
 
     @classmethod
     def of(cls, item: PaperRecord | Revision) -> Entry:
         record = item.record if isinstance(item, Revision) else item
-        return cls(record, aliases_of(record), bare(record), mailable=record is item)
+        version = bare(record)
+        return cls(record, aliases_of(record), version, version_key(version), mailable=record is item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +265,7 @@ class Work:
     first_seen: datetime | None
     mailable: bool
     aliases: set[str]
-    versions: dict[PaperRecord, None]  # in order, without twins
+    versions: dict[int, PaperRecord]  # bare, by key
     was: list[Known] = field(
         default_factory=list
     )  # none: new; several: merged into the one of the smallest id
@@ -292,9 +310,9 @@ def decide(known: Iterable[Known], entries: Sequence[Entry], seen: Seen) -> Chan
             effects.append(_add(work, entry, seen, merged=len(matches) > 1))
         else:
             mailable = seen.mailable and entry.mailable
-            work = Work(entry.record, seen.at, mailable, set(entry.aliases), {entry.version: None})
+            work = Work(entry.record, seen.at, mailable, set(entry.aliases), {entry.key: entry.version})
             effects.append(Effect.NEW)
-        if entry.version in work.versions:
+        if entry.key in work.versions:
             work.aliases.update(entry.aliases)
             index.put(work, entry.aliases)
         works.append(work)
@@ -305,8 +323,8 @@ def decide(known: Iterable[Known], entries: Sequence[Entry], seen: Seen) -> Chan
 def _add(work: Work, one: Entry, seen: Seen, *, merged: bool) -> Effect:
     """Takes one more record of a known paper into it."""
     before, entry = work.record, one.record
-    if one.version not in work.versions and len(work.versions) < MAX_VERSIONS:
-        work.versions[one.version] = None
+    if one.key not in work.versions and len(work.versions) < MAX_VERSIONS:
+        work.versions[one.key] = one.version
         work.record = _merge_versions(work, before, entry)
     elif _largest(before.upvotes, entry.upvotes) != before.upvotes or (
         _largest(before.comments, entry.comments) != before.comments
@@ -322,7 +340,7 @@ def _add(work: Work, one: Entry, seen: Seen, *, merged: bool) -> Effect:
 
 
 def _merge_versions(work: Work, *counted: PaperRecord) -> PaperRecord:
-    merged = merge(tuple(work.versions))
+    merged = merge(tuple(work.versions.values()))
     upvotes = comments = None
     for record in counted:
         upvotes, comments = _largest(upvotes, record.upvotes), _largest(comments, record.comments)
@@ -340,8 +358,8 @@ class _Index:
         self._works: dict[str, dict[Work, None]] = {}
         for one in known:
             paper = one.paper
-            versions = dict.fromkeys(one.versions)
-            work = Work(paper.record, paper.first_seen, paper.mailable, set(one.aliases), versions, [one])
+            aliases, versions = set(one.aliases), dict(one.versions)
+            work = Work(paper.record, paper.first_seen, paper.mailable, aliases, versions, [one])
             self.put(work, one.aliases)
 
     def put(self, work: Work, aliases: Iterable[str]) -> None:
@@ -364,7 +382,7 @@ class _Index:
         # In a fixed order, for a title without ids fits the first of several papers that contradict each other.
         for work in sorted(others, key=lambda work: sorted(work.aliases)):
             if not _conflict(ids, work.aliases) and any(
-                _same_title(entry.record, one) for one in work.versions
+                _same_title(entry.record, one) for one in work.versions.values()
             ):
                 matches.append(work)
                 ids |= {alias for alias in work.aliases if alias.startswith(("doi:", "arxiv:"))}

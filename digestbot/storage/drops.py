@@ -12,7 +12,7 @@ from digestbot.catalogue import Known, aliases_of, bare, merge
 from digestbot.model import DropId, DropReport, PaperId, PaperRecord, Rejection
 from digestbot.storage.database import Database, Row, Value, from_epoch, in_blocks, placeholders
 from digestbot.storage.papers import PaperStore
-from digestbot.storage.records import FIELDS, pack_version, record_values, version_key
+from digestbot.storage.records import FIELDS, pack_version, record_values
 
 _COLUMNS = "id, state, received_at, backfill, name, format, new, known, updated, rejected, held"
 
@@ -119,17 +119,19 @@ class DropStore:
     def _reduce(self, known: Known, remaining: _Remaining) -> None:
         """Makes a paper what the remaining drops say of it."""
         paper = known.paper.id
-        versions = [version for version in known.versions if version_key(version) in remaining.versions]
-        versions = versions or list(known.versions)  # where more was said of it than is kept
+        versions = {key: said for key, said in known.versions.items() if key in remaining.versions}
+        versions = versions or dict(known.versions)  # where more was said of it than is kept
         mailable = int(remaining.mailable and known.paper.mailable)  # what was never mailed will not be now
-        record = replace(merge(versions), upvotes=remaining.upvotes, comments=remaining.comments)
+        record = replace(
+            merge(tuple(versions.values())), upvotes=remaining.upvotes, comments=remaining.comments
+        )
         columns = ", ".join(f"{name} = ?" for name in (*FIELDS, "first_seen", "mailable", "sightings"))
         self._db.execute(
             f"UPDATE papers SET {columns} WHERE id = ?",
             (*record_values(record), remaining.first_seen, mailable, remaining.drops, paper),
         )
-        self._rewrite("aliases", "alias", paper, _aliases(versions))
-        packed = [(version_key(version), pack_version(version, bare(record))) for version in versions]
+        self._rewrite("aliases", "alias", paper, _aliases(versions.values()))
+        packed = [(key, pack_version(version, bare(record))) for key, version in versions.items()]
         self._rewrite("versions", "version, record", paper, packed)
         self._db.execute("DELETE FROM vectors WHERE paper_id = ?", (paper,))
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TypeVar, cast
 
 from digestbot.catalogue import MAX_NAMESAKES, Change, Effect, Entry, Known, Seen, Work, bare, decide
-from digestbot.model import DropId, DropReport, Paper, PaperId, PaperRecord
+from digestbot.model import DropId, DropReport, Paper, PaperId
 from digestbot.storage.database import (
     BLOCK,
     Database,
@@ -27,7 +27,6 @@ from digestbot.storage.records import (
     record_values,
     to_json,
     unpack_version,
-    version_key,
 )
 
 _T = TypeVar("_T")
@@ -121,12 +120,13 @@ class PaperStore:
         aliases: dict[Value, list[str]] = {}
         for paper_id, alias in self._db.rows(f"SELECT paper_id, alias FROM aliases {among}", ids):
             aliases.setdefault(paper_id, []).append(cast(str, alias))
-        versions: dict[Value, list[str]] = {}
-        for paper_id, packed in self._db.rows(f"SELECT paper_id, record FROM versions {among}, version", ids):
-            versions.setdefault(paper_id, []).append(cast(str, packed))
+        versions: dict[Value, list[tuple[int, str]]] = {}
+        sql = f"SELECT paper_id, version, record FROM versions {among}, version"
+        for paper_id, key, packed in self._db.rows(sql, ids):
+            versions.setdefault(paper_id, []).append((cast(int, key), cast(str, packed)))
         for paper in self._among(ids):
             base = bare(paper.record)
-            said = tuple(unpack_version(packed, base) for packed in versions.get(paper.id, ()))
+            said = {key: unpack_version(packed, base) for key, packed in versions.get(paper.id, ())}
             yield Known(paper, frozenset(aliases.get(paper.id, ())), said)
 
     def _apply(self, change: Change) -> dict[Work, PaperId]:
@@ -201,7 +201,7 @@ class PaperStore:
             "INSERT INTO sightings (drop_id, paper_id, version, upvotes, comments) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (drop_id, paper_id, version) DO NOTHING",
             [
-                (drop, ids[work], version_key(e.version), e.record.upvotes, e.record.comments)
+                (drop, ids[work], e.key, e.record.upvotes, e.record.comments)
                 for e, work in zip(entries, works, strict=True)
             ],
         )
@@ -277,9 +277,9 @@ def _added_aliases(work: Work) -> set[str]:
 def _packed_versions(work: Work) -> Iterator[tuple[int, str]]:
     """What is to be written of its versions (key, JSON): all where the paper they are written against changed."""
     base = bare(work.record)
-    kept: Collection[PaperRecord] = ()
+    kept: Collection[int] = ()
     if len(work.was) == 1 and base == bare(work.was[0].paper.record):
-        kept = set(work.was[0].versions)
-    for version in work.versions:
-        if version not in kept:
-            yield version_key(version), pack_version(version, base)
+        kept = work.was[0].versions
+    for key, version in work.versions.items():
+        if key not in kept:
+            yield key, pack_version(version, base)

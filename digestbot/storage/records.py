@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import fields
 from datetime import date
-from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import cast
 
@@ -77,22 +75,6 @@ def unpack_version(packed: str, base: PaperRecord) -> PaperRecord:
         return base
     said = dict(zip(FIELDS, record_values(base), strict=True)) | json.loads(packed)
     return _record(said.values())
-
-
-@lru_cache(maxsize=2048)
-def version_key(version: PaperRecord) -> int:
-    """A hash of 63 bits of what a bare record says, its counts aside."""
-    said = "\x1e".join(
-        (
-            version.title,
-            version.abstract,
-            "\x1f".join(version.authors),
-            "\x1f".join(version.categories),
-            f"{version.author_count}\x1e{version.published}\x1e{version.url}\x1e{version.code_url}",
-            f"{version.arxiv_id}\x1e{version.arxiv_version}\x1e{version.doi}",
-        )
-    )
-    return int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def _json_list(texts: Iterable[str]) -> str:
