@@ -51,13 +51,13 @@ class Index:
     ]  # family name -> (row, initials, name as printed)
     embedder: Embedder | None
     categories: Mapping[str, tuple[int, ...]]  # folded category and its archive ("cs.lg", "cs") -> rows
-    _matches: dict[tuple[str, ...], dict[int, float]] = field(default_factory=dict)
+    known_texts: dict[str, npt.NDArray[np.floating]] = field(default_factory=dict)  # embedded topics
+    _matches: dict[tuple[str, ...], dict[int, tuple[int, int]]] = field(default_factory=dict)
     _authored: dict[str, dict[int, str]] = field(default_factory=dict)
-    _texts: dict[str, Floats] = field(default_factory=dict)
     _likeness: dict[int, array[float]] = field(default_factory=dict)
 
-    def matches(self, term: str) -> Mapping[int, float]:
-        """Row -> how often it has `term` as a phrase, in the title counted TITLE_WEIGHT times."""
+    def matches(self, term: str) -> Mapping[int, tuple[int, int]]:
+        """Row -> how often it has `term` as a phrase in the title, and in the abstract."""
         wanted = phrase(term)
         found = self._matches.get(wanted)
         if found is None:
@@ -93,16 +93,16 @@ class Index:
         """Rows in `category` ("cs.LG") or, for an archive ("cs"), in any of its categories."""
         return self.categories.get(category.strip().casefold(), ())
 
-    def embedded_text(self, text: str) -> Floats:
-        """Where the embedding model puts `text`; only for a semantic model."""
-        found = self._texts.get(text)
-        if found is None:
-            if self.embedder is None:
-                raise ValueError("a lexical index embeds nothing")
-            found = self._texts[text] = self.embedder.embed([text])[0].astype(np.float64)
-        return found
+    def embedded_texts(self, texts: Sequence[str]) -> Floats:
+        """Where the embedding model puts the texts; only for a semantic model."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in self.known_texts]
+        if fresh and self.embedder is None:
+            raise ValueError("a lexical index embeds nothing")
+        if fresh and self.embedder:
+            self.known_texts.update(zip(fresh, self.embedder.embed(fresh), strict=True))
+        return np.array([self.known_texts[text] for text in texts], dtype=np.float64)
 
-    def _find(self, wanted: tuple[str, ...]) -> dict[int, float]:
+    def _find(self, wanted: tuple[str, ...]) -> dict[int, tuple[int, int]]:
         places = [self.postings.get(word) for word in wanted]
         if not places or None in places:
             return {}
@@ -118,7 +118,8 @@ class Index:
                 )
             ]
             if starts:
-                found[row] = float(sum(TITLE_WEIGHT if at < _GAP else 1 for at in starts))
+                titled = sum(at < _GAP for at in starts)
+                found[row] = titled, len(starts) - titled
         return found
 
 

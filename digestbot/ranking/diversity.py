@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heapreplace
 
 from digestbot.model import Scored
 from digestbot.ranking.candidates import Index
-from digestbot.ranking.scoring import AUTHOR_FLOOR
+from digestbot.ranking.weighing import AUTHOR_FLOOR
 
 LIKENESS = 0.5  # share of its score that a full copy of a chosen paper keeps back
 COPY = 0.9  # cosine from which two papers are one to a reader: the second waits until nothing else is left

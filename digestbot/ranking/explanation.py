@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from digestbot.model import PaperId, Scored, TopicProfile
+from digestbot.model import PaperId, Scored, Topic, TopicProfile
 from digestbot.ranking.candidates import Index
-from digestbot.ranking.scoring import Ranker, describe
+from digestbot.ranking.scoring import Ranker
 from digestbot.ranking.topics import MEANING
 
 
@@ -33,21 +34,9 @@ def explain(index: Index, profile: TopicProfile, paper_id: PaperId, now: datetim
     row = index.row_of[paper_id]
     if row >= index.size:
         raise KeyError(paper_id)
-    evidence = Ranker(index).weigh([profile], [frozenset()], now)[0]
-    parts = []
-    for topic, said in evidence.topics:
-        if row in said.authors:
-            parts.append(Part("author", f"{topic.name}: {said.authors[row]}", 0.0))
-        if row in said.terms:
-            terms = ", ".join(said.matched(row)) or "its categories"
-            parts.append(
-                Part(
-                    "topic", f"{topic.name}: {terms}; weight {topic.weight:g}", topic.weight * said.terms[row]
-                )
-            )
-        if row in said.clear:
-            parts.append(Part("meaning", f"{topic.name}: {said.meaning[row]:.1f} standard deviations", 0.0))
-        parts += [Part("excluded term", term, 0.0) for term in topic.exclude if row in index.matches(term)]
+    ranker = Ranker(index)
+    evidence = ranker.weigh([profile], [frozenset()], now)[0]
+    parts = [part for topic in evidence.topics for part in _topic_parts(ranker, topic, row)]
     if evidence.meaning[row]:
         detail = f"all topics together: {evidence.meaning[row]:+.1f} standard deviations"
         parts.append(Part("meaning", detail, MEANING * float(evidence.meaning[row])))
@@ -57,7 +46,23 @@ def explain(index: Index, profile: TopicProfile, paper_id: PaperId, now: datetim
         parts.append(Part("votes", detail, float(evidence.votes.relevance[row])))
     if row in evidence.barred:
         parts.append(Part("voted on", "papers voted on are not sent", 0.0))
-    score = float(evidence.scores[row])
-    return Explanation(
-        paper_id, score, tuple(parts), next(describe(index, evidence, [row], [score])) if score > 0 else None
-    )
+    ranked = ranker.rank([profile], [frozenset()], now=now, depth=index.size)[0].scored
+    scored = next((one for one in ranked if one.paper_id == paper_id), None)
+    return Explanation(paper_id, float(evidence.scores[row]), tuple(parts), scored)
+
+
+def _topic_parts(ranker: Ranker, topic: Topic, row: int) -> Iterator[Part]:
+    reader = ranker.reader
+    (number,) = reader.read([topic]).tolist()
+    said = reader.known.said
+    if row in reader.authored(topic):
+        yield Part("author", f"{topic.name}: {reader.authored(topic)[row]}", 0.0)
+    if said.mentions[number, row] > 0:
+        terms = ", ".join(reader.matched(topic, row)) or "its categories"
+        evidence = topic.weight * float(said.terms[number, row])
+        yield Part("topic", f"{topic.name}: {terms}; weight {topic.weight:g}", evidence)
+    if said.meaning[number, row] >= said.clear[number]:
+        yield Part("meaning", f"{topic.name}: {said.meaning[number, row]:.1f} standard deviations", 0.0)
+    for term in topic.exclude:
+        if row in ranker.index.matches(term):
+            yield Part("excluded term", term, 0.0)

@@ -1,40 +1,26 @@
-"""Profiles to rankings: evidence of topics and votes added up for a block of subscribers at once.
-
-score = 1 - exp(-evidence): two independent reasons at 0.5 make 0.75. Nothing but the profile, the candidate and the
-catalogue's statistics enters a score, so it means the same on a slow day and on a busy one.
-"""
+"""Profiles to rankings, for a block of subscribers at once: weighed, ordered, and the topic that speaks loudest named."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from itertools import chain, pairwise, repeat
 
 import numpy as np
-from scipy import sparse
 
 from digestbot.model import Paper, PaperId, Reason, ReasonKind, Scored, Topic, TopicProfile
 from digestbot.ranking.candidates import Index, with_others
-from digestbot.ranking.statistics import Embeddings, Floats, Rows
-from digestbot.ranking.terms import ENOUGH, LARGE, SURE
-from digestbot.ranking.topics import (
-    MEANING,
-    WHOLE,
-    TopicEvidence,
-    TopicReader,
-    clear_from,
-    whole_meaning,
-)
+from digestbot.ranking.directions import topic_text
+from digestbot.ranking.statistics import Bools, Embeddings, Floats
+from digestbot.ranking.topics import MEANING, Numbers, TopicReader, clear_from
 from digestbot.ranking.votes import VoteEvidence, VoteLearner, latest_opinions
+from digestbot.ranking.weighing import Block, Entries, speaks_alone, weigh
 
-AUTHOR_FLOOR = 0.95  # a followed author's papers score at least this, all others less
-TASTE = 5  # likes from where they tell what a reader means by a word
-KEPT = 0.1  # what dislikes leave at least of the evidence of terms
-_NONE: Rows = np.zeros(0, dtype=np.int64)
-DECIMALS = 6  # of a score: rounding in the last digits never turns an order
+AUTHORED = 100.0  # loudness of a followed author: outdoes all terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +48,10 @@ class Ranking:
 class Evidence:
     """All that speaks for and against the candidates, for one subscriber. Arrays have one value per candidate."""
 
-    topics: Sequence[tuple[Topic, TopicEvidence]]  # of weight above 0
+    topics: Sequence[Topic]  # of weight above 0
     votes: VoteEvidence | None
     barred: AbstractSet[int]  # sent before, or voted on
     excluded: AbstractSet[int]  # by an excluded term
-    terms: Floats  # in nats, of all topics together
     meaning: Floats  # of all topics together, in standard deviations
     relevance: Floats  # in nats, also of papers without evidence
     scores: Floats  # 0 where there is no evidence, or the paper is barred or excluded
@@ -77,7 +62,7 @@ class Ranker:
 
     def __init__(self, index: Index) -> None:
         self.index = index
-        self._reader = TopicReader(index)
+        self.reader = TopicReader(index)
         self._learner: VoteLearner | None = None
 
     def with_others(self, papers: Sequence[Paper], embeddings: Embeddings | None = None) -> Ranker:
@@ -94,20 +79,44 @@ class Ranker:
         self, profiles: Sequence[TopicProfile], sent: Sequence[AbstractSet[PaperId]], now: datetime
     ) -> list[Evidence]:
         """Everything each profile says of every candidate."""
-        said = self._reader.read(topic for profile in profiles for topic in profile.topics)
-        speaking = [
-            [(topic, said[topic]) for topic in profile.topics if topic.weight > 0] for profile in profiles
-        ]
-        votes = self._learn(profiles, now)
-        terms, mentions, meaning = self._sum(speaking)
-        relevance, scores = self._add_up(speaking, terms, mentions, meaning, votes)
+        block = self._block(profiles, now)
+        entries = weigh(block)
+        scores, relevance = np.zeros((len(profiles), self.index.size)), block.relevance()
+        scores[entries.profiles, entries.rows] = entries.scores
         found = []
         for at, profile in enumerate(profiles):
             barred, excluded = self._out(profile, sent[at])
             scores[at, [*barred, *excluded]] = 0.0
-            parts = terms[at], meaning[at], relevance[at], scores[at]
-            found.append(Evidence(speaking[at], votes[at], barred, excluded, *parts))
+            topics = [topic for topic in profile.topics if topic.weight > 0]
+            parts = block.meaning[at], relevance[at], scores[at]
+            found.append(Evidence(topics, block.votes[at], barred, excluded, *parts))
         return found
+
+    def _block(self, profiles: Sequence[TopicProfile], now: datetime) -> Block:
+        speaking = [[topic for topic in profile.topics if topic.weight > 0] for profile in profiles]
+        flat = list(chain.from_iterable(speaking))
+        numbers = self.reader.read(flat)
+        return Block(
+            reader=self.reader,
+            known=self.reader.known,
+            size=self.index.size,
+            first=np.cumsum([0, *map(len, speaking)]),
+            numbers=numbers,
+            weights=np.array([topic.weight for topic in flat], dtype=float),
+            votes=self._learn(profiles, now),
+            clear_from=clear_from(self.index.model),
+            wholes=self._wholes(speaking),
+        )
+
+    def _wholes(self, speaking: Sequence[Sequence[Topic]]) -> Floats | None:
+        """Per profile and candidate, in standard deviations, how near it is to all topics' words read as one text;
+        0 where there are less than two, None without an embedding model."""
+        if self.index.embedder is None or not self.reader.knows_meaning:
+            return None
+        texts = [whole_text(topics) for topics in speaking]
+        number = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+        told = self.reader.whole_meanings(list(number))
+        return told[[number[text] for text in texts]]
 
     def _learn(self, profiles: Sequence[TopicProfile], now: datetime) -> list[VoteEvidence | None]:
         opinions = [latest_opinions(profile.votes) if profile.votes else {} for profile in profiles]
@@ -127,80 +136,6 @@ class Ranker:
         terms = [term for topic in profile.topics for term in topic.exclude]
         return barred, {row for term in terms for row in self.index.matches(term)} - barred
 
-    def _sum(
-        self, speaking: Sequence[Sequence[tuple[Topic, TopicEvidence]]]
-    ) -> tuple[Floats, Floats, Floats]:
-        """Profiles x candidates: evidence of terms, their mentions, and meaning in standard deviations, of all topics
-        together: tables of profiles x topics times those of topics x candidates."""
-        said = list({id(said): said for topics in speaking for _, said in topics}.values())
-        number = {id(said): at for at, said in enumerate(said)}
-        columns = [number[id(said)] for topics in speaking for _, said in topics]
-        weights = [topic.weight for topics in speaking for topic, _ in topics]
-        ends = np.cumsum([0, *map(len, speaking)])
-        shape = len(speaking), len(said)
-        by_weight = sparse.csr_array((weights, columns, ends), shape=shape)
-        once = sparse.csr_array((np.ones(len(columns)), columns, ends), shape=shape)
-        rows = np.concatenate([_NONE, *(one.term_rows for one in said)])
-        row_ends = np.cumsum([0, *(len(one.term_rows) for one in said)])
-
-        def table(values: Sequence[Floats]) -> sparse.csr_array:
-            whole = np.concatenate([np.zeros(0), *values])
-            return sparse.csr_array((whole, rows, row_ends), shape=(len(said), self.index.size))
-
-        terms = (by_weight @ table([one.term_values for one in said])).toarray()
-        mentions = (once @ table([one.mentions for one in said])).toarray()
-        if self.index.model.papers < LARGE or not said:
-            return terms, mentions, np.zeros_like(terms)
-        lengths = np.sqrt(by_weight.multiply(by_weight).sum(axis=1))
-        shares = sparse.csr_array(sparse.diags_array(1.0 / np.where(lengths > 0, lengths, 1.0)) @ by_weight)
-        meaning = np.asarray(shares @ np.stack([one.meaning for one in said]))
-        self._add_whole(speaking, meaning)
-        return terms, mentions, meaning
-
-    def _add_whole(self, speaking: Sequence[Sequence[tuple[Topic, TopicEvidence]]], meaning: Floats) -> None:
-        """Adds to the sums of several topics what their words say as one text; again of spread 1."""
-        if self.index.embedder is None:
-            return
-        for at, topics in enumerate(speaking):
-            whole = whole_meaning(self.index, [topic for topic, _ in topics])
-            if whole is not None:
-                share = WHOLE * math.sqrt(len(topics))
-                meaning[at] = (meaning[at] + share * whole) / math.sqrt(1.0 + share**2)
-
-    def _add_up(
-        self,
-        speaking: Sequence[Sequence[tuple[Topic, TopicEvidence]]],
-        terms: Floats,
-        mentions: Floats,
-        meaning: Floats,
-        votes: Sequence[VoteEvidence | None],
-    ) -> tuple[Floats, Floats]:
-        """Relevance and scores. What speaks without a term begins to count above its threshold only."""
-        relevance = terms + MEANING * meaning
-        several = np.array([len(topics) > 1 and any(said.known for _, said in topics) for topics in speaking])
-        clear = clear_from(self.index.model)
-        loudest = np.where((meaning >= clear) & several[:, None], meaning, 0.0)
-        threshold = np.full_like(terms, np.inf)
-        written: list[tuple[int, int]] = []
-        for at, topics in enumerate(speaking):
-            for _, said in topics:
-                if len(said.clear):
-                    loudest[at, said.clear] = np.maximum(loudest[at, said.clear], said.meaning[said.clear])
-                if said.authors:
-                    written += ((at, row) for row in said.authors)
-        threshold[loudest > 0] = MEANING * clear / 2
-        enough = np.full_like(terms, ENOUGH)
-        for at, voted in enumerate(votes):
-            if voted is not None:
-                relevance[at] += voted.relevance
-                begins = np.where(voted.evidence > 0, voted.threshold, np.inf)
-                threshold[at] = np.minimum(threshold[at], begins)
-                if voted.likes >= TASTE:
-                    unlike = voted.relevance < 0
-                    enough[at, unlike], threshold[at, unlike] = SURE, np.inf
-        spoken = np.where(mentions >= enough, terms, 0.0)
-        return relevance, _scores(relevance, threshold, spoken, written)
-
     def rank(
         self,
         profiles: Sequence[TopicProfile],
@@ -212,28 +147,60 @@ class Ranker:
     ) -> list[Ranking]:
         """One ranking per profile; `barred[i]` was already sent to subscriber i, `now` ages the votes.
 
-        Naming reasons takes a third of the time: without `reasons`, `Ranking.describe` names them for those chosen.
+        Naming reasons takes time: without `reasons`, `Ranking.describe` names them for those chosen.
 
         Papers voted on and papers with an excluded term never appear. Equal scores are in the order of ids. Give
         blocks of about 1,000 profiles: memory is some arrays of profiles x candidates.
         """
-        weighed = self.weigh(profiles, barred, now)
-        return [_ranking(self.index, evidence, depth, reasons=reasons) for evidence in weighed]
+        block = self._block(profiles, now)
+        out = [self._out(profile, sent) for profile, sent in zip(profiles, barred, strict=True)]
+        entries = _ordered(self.index, _without(block, weigh(block), out))
+        named = _Named(self.index, block, entries)
+        starts = np.searchsorted(entries.profiles, np.arange(len(profiles) + 1)).tolist()
+        scores = entries.scores.tolist()
+        found = []
+        for at, (start, end) in enumerate(pairwise(starts)):
+            describe = partial(named.describe, at, start, end)
+            scored = named.scored[start : min(end, start + depth)]
+            found.append(
+                Ranking(
+                    scored=tuple(map(describe, scored) if reasons else scored),
+                    scores=tuple(scores[start:end]),
+                    candidates=self.index.size - len(out[at][0]),
+                    excluded=len(out[at][1]),
+                    describe=describe,
+                )
+            )
+        return found
 
 
-def _scores(
-    relevance: Floats, threshold: Floats, terms: Floats, written: Sequence[tuple[int, int]]
-) -> Floats:
-    """`terms`: 0 where they are named in passing only. `written`: where a followed author's papers stand."""
-    evidence = np.maximum(np.where(terms > 0, relevance, relevance - threshold), KEPT * terms)
-    scores = np.zeros_like(evidence)
-    positive = evidence > 0
-    scores[positive] = AUTHOR_FLOOR * (1.0 - np.exp(-evidence[positive]))
-    for at, row in written:
-        scores[at, row] = AUTHOR_FLOOR + (1.0 - AUTHOR_FLOOR) * (
-            1.0 - math.exp(-max(relevance[at, row], 0.0))
-        )
-    return np.asarray(np.round(scores, DECIMALS), dtype=np.float64)
+class _Named:
+    """Entries with the topic of each."""
+
+    def __init__(self, index: Index, block: Block, entries: Entries) -> None:
+        names = [*(topic.name for topic in block.known.topics), None]
+        self._index, self._block = index, block
+        self._numbers = loudest(block, entries).tolist()
+        self._rows = entries.rows.tolist()
+        self._ids = index.ids[entries.rows].tolist()
+        topics = [names[number] for number in self._numbers]
+        self.scored = list(map(Scored, self._ids, entries.scores.tolist(), topics, repeat(())))
+
+    def describe(self, profile: int, start: int, end: int, scored: Scored) -> Scored:
+        """With the reasons, the strongest first. The profile's entries are those from `start` to before `end`."""
+        at = self._ids.index(scored.paper_id, start, end)
+        row, number, block = self._rows[at], self._numbers[at], self._block
+        why = block.reader.reasons(block.known, number, row) if number >= 0 else ()
+        votes = block.votes[profile]
+        if votes and row in votes.nearest:
+            why = (*why, Reason(ReasonKind.LIKED, self._index.papers[votes.nearest[row]].record.title))
+        return Scored(scored.paper_id, scored.score, scored.topic, why)
+
+
+def whole_text(topics: Sequence[Topic]) -> str:
+    """All topics' words as one text; empty where there are less than two topics with terms."""
+    texts = [topic_text(topic) for topic in topics if topic.terms]
+    return ", ".join(texts) if len(texts) > 1 else ""
 
 
 def rank(
@@ -248,36 +215,51 @@ def rank(
     return Ranker(index).rank(profiles, barred, now=now, depth=depth)
 
 
-def _ranking(index: Index, evidence: Evidence, depth: int, *, reasons: bool) -> Ranking:
-    rows = np.flatnonzero(evidence.scores)
-    rows = rows[np.lexsort((index.ids[rows], -evidence.scores[rows]))]
-    scores = evidence.scores[rows].tolist()
-    return Ranking(
-        scored=tuple(describe(index, evidence, rows[:depth].tolist(), scores, reasons=reasons)),
-        scores=tuple(scores),
-        candidates=index.size - len(evidence.barred),
-        excluded=len(evidence.excluded),
-        describe=lambda one: next(describe(index, evidence, [index.row_of[one.paper_id]], [one.score])),
-    )
+def _without(block: Block, entries: Entries, out: Sequence[tuple[set[int], set[int]]]) -> Entries:
+    """The entries with a score, without those barred or excluded."""
+    kept = entries.scores > 0
+    gone = [(at, row) for at, parts in enumerate(out) for rows in parts for row in rows]
+    if gone:
+        stays = np.ones((len(block), block.size), dtype=bool)
+        stays[tuple(np.array(gone).T)] = False
+        kept &= stays[entries.profiles, entries.rows]
+    return entries.of(np.flatnonzero(kept))
 
 
-def describe(
-    index: Index, evidence: Evidence, rows: Sequence[int], scores: Sequence[float], *, reasons: bool = True
-) -> Iterator[Scored]:
-    """The candidates in `rows`, each with the topic that speaks loudest and the reasons, the strongest first."""
-    topics = [(topic.weight, topic.name, said, said.loudness) for topic, said in evidence.topics]
-    nearest = evidence.votes.nearest if evidence.votes else {}
-    for row, score in zip(rows, scores, strict=False):
-        loudest = -math.inf
-        name: str | None = None
-        speaker: TopicEvidence | None = None
-        for weight, of, said, loudness in topics:  # 20 rows a subscriber: this loop is a third of all ranking
-            loud = loudness.get(row)
-            if loud is not None and weight * loud > loudest:
-                loudest, name, speaker = weight * loud, of, said
-        if name is None and topics and evidence.meaning[row] >= clear_from(index.model):
-            _, name, speaker, _ = max(topics, key=lambda topic: topic[0] * float(topic[2].meaning[row]))
-        why = speaker.reasons(row) if reasons and speaker else ()
-        if reasons and row in nearest:
-            why = (*why, Reason(ReasonKind.LIKED, index.papers[nearest[row]].record.title))
-        yield Scored(index.papers[row].id, score, name, why)
+def _ordered(index: Index, entries: Entries) -> Entries:
+    return entries.of(np.lexsort((index.ids[entries.rows], -entries.scores, entries.profiles)))
+
+
+def loudest(block: Block, entries: Entries) -> Numbers:
+    """For each entry the number of the topic that speaks loudest; -1 where none does."""
+    said, rows = block.said, entries.rows
+    found, most = np.full(len(rows), -1), np.full(len(rows), -np.inf)
+    nearest, near = np.full(len(rows), -1), np.full(len(rows), -np.inf)
+    for places, numbers, weights in block.turns(entries.profiles):
+        at = rows[places]
+        meaning = weights * said.meaning[numbers, at]
+        loud = weights * said.terms[numbers, at] + MEANING * meaning
+        speaks = (said.mentions[numbers, at] > 0) & entries.spoken[places]
+        speaks |= speaks_alone(said, numbers, at, entries.agreed[places])
+        by_author = _by_author(block, numbers, at)
+        speaks |= by_author
+        loud += AUTHORED * weights * by_author
+        loud[~speaks] = -np.inf
+        _keep_larger(most, found, places, loud, numbers)
+        _keep_larger(near, nearest, places, meaning, numbers)
+    together = (found < 0) & (block.meaning[entries.profiles, rows] >= block.clear_from)
+    found[together] = nearest[together]
+    return found
+
+
+def _keep_larger(most: Floats, found: Numbers, places: Numbers, values: Floats, numbers: Numbers) -> None:
+    larger = values > most[places]
+    most[places[larger]], found[places[larger]] = values[larger], numbers[larger]
+
+
+def _by_author(block: Block, numbers: Numbers, rows: Numbers) -> Bools:
+    """Which of the rows somebody wrote whom the topic follows."""
+    found = block.said.written[numbers]
+    for place in np.flatnonzero(found):
+        found[place] = rows[place] in block.reader.authored(block.known.topics[numbers[place]])
+    return found

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from scipy import sparse
+
 from digestbot.ranking.candidates import Index
-from digestbot.ranking.statistics import Model
+from digestbot.ranking.statistics import TITLE_WEIGHT, Floats, Model, sparse_rows
 from digestbot.ranking.words import features, phrase
 
 TERM = 0.3  # evidence of a rare term named once in an abstract of average length: score 0.25
@@ -15,8 +18,12 @@ RARE = 1 / 1_000  # a term in this share of the catalogue, or rarer, counts in f
 K1, B = 1.2, 0.4
 LARGE = 500  # papers of a catalogue from which its spread tells what is far
 COMMON = 0.7  # rarity below which a term is common: in more than 8 of 1,000 papers of a large catalogue
-ENOUGH = 2.0  # mentions of common terms, a title's counted twice, that make a paper one on the topic
-SURE = 4.0  # mentions that do so though the paper is unlike all that the reader liked: words have several meanings
+PHRASE = 1.5  # what the mention of a common phrase counts beside that of a common word
+TITLED = 4  # what a common word in the title counts
+TWICE = 2  # mentions of a common phrase in an abstract that leave no doubt, as one in a title does
+CERTAIN = (
+    1e9  # mentions of a term that leaves no doubt: a rare one, a phrase twice, any in the topic's categories
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,8 +31,9 @@ class TermEvidence:
     """By row of the index; what stands in no row was not said."""
 
     values: Mapping[int, float]  # in nats, before the topic's weight
-    mentions: Mapping[int, float]  # SURE where there is no doubt that the paper is on it
+    mentions: Mapping[int, float]  # CERTAIN where there is no doubt that the paper is on it
     frequency: float  # papers of the catalogue with the term
+    vague: bool  # a common word by itself
     whole: Mapping[
         int, float
     ]  # weights of the features that stand for it, if the catalogue knows all of them
@@ -47,21 +55,40 @@ class TermReader:
     def _evidence(self, term: str) -> TermEvidence:
         index, model = self._index, self._index.model
         matches = index.matches(term)
-        rarely = rarity(model, term) if matches else 0.0
+        rarely = rarity(model, term)
         rare = TERM * rarely * (K1 + 1)
-        beyond_doubt = _beyond_doubt(model, term, rarely)
+        common = rarely < COMMON and model.papers >= LARGE
+        one_word = len(phrase(term)) == 1
         columns = [model.position.get(name) for name in _parts(term)]
+        often = {row: TITLE_WEIGHT * title + abstract for row, (title, abstract) in matches.items()}
         return TermEvidence(
             values={
-                row: rare * often / (often + K1 * (1 - B + B * float(index.lengths[row])))
-                for row, often in matches.items()
+                row: rare * count / (count + K1 * (1 - B + B * float(index.lengths[row])))
+                for row, count in often.items()
             },
-            mentions={row: SURE if often >= beyond_doubt else often for row, often in matches.items()},
+            mentions={
+                row: _mentions(title, abstract, common=common, one_word=one_word)
+                for row, (title, abstract) in matches.items()
+            },
             frequency=phrase_frequency(model, term),
+            vague=common and one_word,
             whole={}
             if None in columns
             else {column: model.rarities[column] for column in columns if column is not None},
         )
+
+
+def latents(model: Model, terms: Sequence[TermEvidence]) -> Floats:
+    """Where papers with each term lie in the latent dimensions: they lie further out along the strong ones."""
+    return np.asarray(sparse_rows(model, [said.whole for said in terms]) @ model.projection) * model.strength
+
+
+def by_row(said: Sequence[Mapping[int, float]], size: int) -> sparse.csr_array:
+    """A table of terms x candidates."""
+    ends = np.cumsum([0, *map(len, said)])
+    rows = np.fromiter((row for one in said for row in one), np.int64, ends[-1])
+    values = np.fromiter((value for one in said for value in one.values()), float, ends[-1])
+    return sparse.csr_array((values, rows, ends), shape=(len(said), size))
 
 
 def rarity(model: Model, term: str) -> float:
@@ -79,11 +106,10 @@ def phrase_frequency(model: Model, term: str) -> float:
     return min((float(model.frequency[at]) if at is not None else 0.0 for at in known), default=0.0)
 
 
-def _beyond_doubt(model: Model, term: str, rarely: float) -> float:
-    """Mentions from where a paper is on the term whatever else is known; infinite for a common word."""
-    if rarely >= COMMON or model.papers < LARGE:
-        return 0.0
-    return ENOUGH if len(phrase(term)) > 1 else math.inf
+def _mentions(title: int, abstract: int, *, common: bool, one_word: bool) -> float:
+    if not common or (not one_word and (title or abstract >= TWICE)):
+        return CERTAIN
+    return TITLED * title + abstract if one_word else PHRASE * abstract
 
 
 def _parts(term: str) -> list[str]:

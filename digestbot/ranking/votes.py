@@ -31,7 +31,7 @@ AGREEMENT = 0.7  # correlation of the two views on a catalogue
 QUARTILES = 1.349  # standard deviations between the quartiles of a normal distribution
 NEAREST = 3  # liked papers that a candidate is held against
 WORD_RIDGE = 10.0  # the same in the space of words, x the mean variance of its latent dimensions
-CLEAR, FEW = 2.25, 1.5  # evidence begins at CLEAR + FEW / sqrt(votes) standard deviations
+CLEAR, FEW = 2.4, 1.8  # evidence begins at CLEAR + FEW / sqrt(votes) standard deviations
 VOTES = 0.2  # evidence per standard deviation from there, of many votes; of n votes n / (n + 1) of it
 
 
@@ -46,6 +46,8 @@ class VoteEvidence:
         int, int
     ]  # candidate row -> row of the liked paper it resembles most, where evidence is positive
     likes: int
+    votes: int
+    surprise: Floats  # the relevance in standard deviations of the catalogue
 
 
 def latest_opinions(votes: Collection[Vote]) -> dict[PaperId, Vote]:
@@ -120,7 +122,9 @@ class VoteLearner:
             np.maximum(surprise - clear, 0.0) * likes.any() + np.minimum(surprise + clear, 0.0)
         )
         nearest = self._nearest(rows[likes], places[likes], np.flatnonzero(evidence > 0))
-        return VoteEvidence(scale * surprise, scale * clear, evidence, nearest, int(likes.sum()))
+        return VoteEvidence(
+            scale * surprise, scale * clear, evidence, nearest, int(likes.sum()), len(known), surprise
+        )
 
     def _above(self, values: Floats) -> Floats:
         """Candidates' values above the background's median, in its standard deviations; told from its middle half
