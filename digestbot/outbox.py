@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ from digestbot.delivery_rules import (
     decide,
 )
 from digestbot.errors import DeliveryStopped
-from digestbot.model import EntryState, OutboxEntry, Outcome, SubscriberId
+from digestbot.model import EntryState, OutboxEntry, Outcome
 from digestbot.owner import Life, is_ours, life_of, owner_name
 from digestbot.relay import ServerRefused, SmtpSettings, Timeouts
 from digestbot.smtp import Handover, Mail
@@ -37,10 +37,10 @@ from digestbot.storage import Storage
 from digestbot.storage.bounces import BounceRecord
 from digestbot.storage.limits import LimitStore
 from digestbot.storage.outbox import OutboxStore
+from digestbot.turns import Turn, Turns
 
 log = logging.getLogger(__name__)
 
-CLAIM = 200  # entries claimed at once: what a power cut can put in doubt
 RENEW_S = 20.0  # of a lease of 60 s
 STOP_GRACE_S = 15.0  # how long a stopping pass waits for replies that are under way
 BREAKER_FACT = "policy_breaker"
@@ -149,18 +149,19 @@ class _Pass:
         self.stopped: DeliveryStopped | None = None
         self.error: BaseException | None = None
         self._lock = threading.RLock()
-        self._room_returned = threading.Condition(self._lock)
         self._stop = threading.Event()
-        self._claimed: deque[OutboxEntry] = deque()
         self._lines: list[Line] = []
         self._trouble = 0
         self._limits = LimitStore(storage.db)
-        self._owed: set[SubscriberId | None] = set(
-            self._limits.owed(self.started_at) if policy.daily_limit else ()
+        self._turns = Turns(
+            storage,
+            owner,
+            now,
+            most=policy.most,
+            daily_limit=policy.daily_limit,
+            prepare=mails.prepare,
+            is_ending=lambda: self._ending,
         )
-        self._taken = 0  # claimed by this pass, ever
-        self._under_way = 0  # entries that a worker has in hands
-        self._is_full = False  # the daily limit is reached
         self._pauses = DomainPauses()
         self._breaker = PolicyBreaker.from_text(storage.operation.find_fact(BREAKER_FACT))
         self._due = 0
@@ -178,11 +179,10 @@ class _Pass:
         try:
             self._run_workers(min(self.policy.connections, self._due))
         finally:
-            self.store.release_claims(self.owner)
+            self._turns.release()
         if self.error is not None:
             raise self.error
-        put_off = self._limits.mark_put_off(self.started_at) if self._is_full else 0
-        return DeliveryReport(self.counts, self.stopped, put_off)
+        return DeliveryReport(self.counts, self.stopped, self._turns.mark_put_off())
 
     def _run_workers(self, count: int) -> None:
         self._lines = [
@@ -226,8 +226,8 @@ class _Pass:
     def _work(self, line: Line) -> None:
         try:
             line.open()  # before an entry is taken: a refused connection leaves nothing behind
-            while (taken := self._next()) is not None:
-                self._treat(*taken, line)
+            while (turn := self._turns.next()) is not None:
+                self._treat(turn, line)
         except ServerRefused as refusal:
             self._quit(refusal)
         except BaseException as error:  # of the database or a template: for everybody, so the pass ends
@@ -235,69 +235,20 @@ class _Pass:
         finally:
             line.close()
 
-    def _next(self) -> tuple[OutboxEntry, datetime] | None:
-        """The next in turn, and when room was kept for it; None: nothing is left, or the daily limit is reached.
-
-        Room is kept in the order of the claim, so chance has no say in who gets the last place; while mails are under
-        way that may yet be refused, and give theirs back, the next one waits.
-        """
-        with self._lock:
-            while not self._ending and not self._is_full:
-                if not self._claimed:
-                    self._claim()
-                if not self._claimed:
-                    return None
-                reserved_at = self.now()
-                if self._keep_room(self._claimed[0], reserved_at):
-                    self._under_way += 1
-                    return self._claimed.popleft(), reserved_at
-                if self._under_way:
-                    self._room_returned.wait(0.2)
-                else:
-                    self._is_full = True
-            return None
-
-    def _claim(self) -> None:
-        most = CLAIM if self.policy.most is None else min(CLAIM, self.policy.most - self._taken)
-        if most <= 0:
-            return
-        in_turns = self.policy.daily_limit is not None
-        found = self.store.claim(self.started_at, self.owner, most, real_now=_real_now(), in_turns=in_turns)
-        self._taken += len(found)
-        self.mails.prepare(found)
-        self._claimed.extend(found)
-
-    def _keep_room(self, entry: OutboxEntry, now: datetime) -> bool:
-        """Takes a place under the daily limit; those whom it cost a digest before have theirs kept free."""
-        if self.policy.daily_limit is None:
-            return True
-        is_first = entry.digest is None or entry.subscriber_id in self._owed
-        if not self._limits.reserve_message(
-            self.policy.daily_limit - (0 if is_first else len(self._owed)), now
-        ):
-            return False
-        self._owed -= {entry.subscriber_id}
-        return True
-
-    def _return_room(self, reserved_at: datetime) -> None:
-        if self.policy.daily_limit is not None:
-            self._limits.return_message(reserved_at)
-
-    def _treat(self, entry: OutboxEntry, reserved_at: datetime, line: Line) -> None:
-        """Tries one entry; its room is given back unless a server took the message, or may have."""
+    def _treat(self, turn: Turn, line: Line) -> None:
+        """Tries one entry; its place is given back unless a server took the message, or may have."""
+        used = True
         try:
-            if not self._try(entry, line):
-                self._return_room(reserved_at)
+            used = self._try(turn, line)
         except ServerRefused:
-            self._return_room(reserved_at)
+            used = False
             raise
         finally:
-            with self._lock:
-                self._under_way -= 1
-                self._room_returned.notify_all()
+            self._turns.done(turn, used=used)
 
-    def _try(self, entry: OutboxEntry, line: Line) -> bool:
+    def _try(self, turn: Turn, line: Line) -> bool:
         """Whether a server took the message, or may have."""
+        entry = turn.entry
         with self._lock:
             until = self._pauses.until(entry)
         if until is not None:
@@ -310,10 +261,10 @@ class _Pass:
         try:
             line.open()
         except ServerRefused:
-            self._put_back(entry)  # for the others
+            self._turns.put_back(turn)  # for the others
             raise
         if not self._wait_for_rate():
-            self._put_back(entry)
+            self._turns.put_back(turn)
         elif not self.store.begin_attempt(entry, self.owner, self.now()):
             self._count(entry, Outcome(EntryState.CANCELLED, "not to be mailed any more"))
         else:
@@ -337,10 +288,6 @@ class _Pass:
         if self.policy.rate is not None:
             self._stop.wait(self._limits.reserve_time(self.policy.rate, real_now=time.time()))
         return self.policy.rate is None or not self._ending
-
-    def _put_back(self, entry: OutboxEntry) -> None:
-        with self._lock:
-            self._claimed.appendleft(entry)
 
     def _settle(self, entry: OutboxEntry, handover: Handover) -> None:
         """Records an attempt's outcome, with what it means for the address and for the pass."""

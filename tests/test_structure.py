@@ -62,6 +62,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *(
             "ingest",
             "outbox",
+            "turns",
             "mailroom",
             "subscriptions",
             "roster",
