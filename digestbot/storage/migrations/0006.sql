@@ -1,3 +1,3 @@
--- Mails that rest, by state: what status, metrics and the operator's page count.
+-- Mails that ended badly, or are held: what status, metrics and the operator's page count.
 
-CREATE INDEX outbox_at_rest ON outbox (state) WHERE state IN ('sent', 'bounced', 'failed', 'cancelled', 'held');
+CREATE INDEX outbox_unsent ON outbox (state) WHERE state IN ('bounced', 'failed', 'cancelled', 'held');
