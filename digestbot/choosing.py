@@ -1,6 +1,6 @@
 """From candidates to digests: everything ranking and composing need is fetched here, for a block of subscribers at once.
 
-Reads the storage and never writes into it, but for the catalogue's statistics and its papers' embeddings.
+Reads the storage and never writes into it, but for the catalogue's statistics, and embeddings of papers and topics.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from digestbot.model import (
     TopicProfile,
     Vote,
 )
-from digestbot.semantics import embeddings_of, model_name, stored_embeddings
+from digestbot.semantics import embeddings_of, know_texts, model_name, stored_embeddings
 
 DEPTH = 5  # ranked papers kept per paper that a digest shows: what diversity chooses from
 SAMPLE = 500  # papers, or up to twice as many, that have embeddings wherever in the catalogue they are
@@ -105,6 +105,7 @@ def choose(
     sent = _sent(desk, ids, candidates)
     ranker = ranker_with_voted(desk, candidates, votes)
     profiles = [TopicProfile(s.preferences.topics, votes.get(s.id, ())) for s in subscribers]
+    _know_topics(desk, ranker, profiles, candidates.now)
     depth = DEPTH * max((s.preferences.max_papers for s in subscribers), default=0)
     rankings = ranker.rank(profiles, [sent[i] for i in ids], now=candidates.now, depth=depth, reasons=False)
     return {
@@ -113,6 +114,12 @@ def choose(
         )
         for subscriber, found, profile in zip(subscribers, rankings, profiles, strict=True)
     }
+
+
+def _know_topics(desk: Desk, ranker: ranking.Ranker, profiles: Sequence[TopicProfile], now: datetime) -> None:
+    """With an embedding model: topics are embedded once, not anew in every tick."""
+    if desk.embedder and desk.keeps_embeddings and ranker.reader.knows_meaning:
+        know_texts(desk.storage, desk.embedder, ranker.index, ranking.embedded_texts(profiles), now)
 
 
 def _digest(

@@ -1,14 +1,19 @@
-"""Embeddings of papers: made once per paper and model, stored, and used again. None of it where no model is set."""
+"""Embeddings of papers and topics: made once per model, stored, and used again. None of it where no model is set."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 from digestbot.model import Paper
-from digestbot.ranking import Embedder, Embeddings, embed_papers, load_embedder
+from digestbot.ranking import Embedder, Embeddings, Index, embed_papers, load_embedder
 from digestbot.settings import Settings
 from digestbot.storage import Storage
+
+TEXTS_IN_MEMORY = 50_000  # 40 MB
+NOTED_EVERY = timedelta(days=7)  # that a topic's embedding is used
+FORGOTTEN_AFTER = timedelta(days=60)  # a subscriber's slots lie a week apart at most, unless paused
 
 
 def find_embedder(settings: Settings) -> Embedder | None:
@@ -41,3 +46,26 @@ def embeddings_of(storage: Storage, embedder: Embedder | None, papers: Sequence[
     fresh = embed_papers(embedder, [paper for paper in papers if paper.id not in known])
     storage.models.store_vectors(embedder.fingerprint, fresh)
     return {**known, **storage.models.vectors(embedder.fingerprint, list(fresh))}  # as stored, in float16
+
+
+def know_texts(
+    storage: Storage, embedder: Embedder | None, index: Index, texts: Collection[str], now: datetime
+) -> None:
+    """Sees to it that the index knows the embeddings of these topics' texts; those not stored yet are made and stored."""
+    if len(index.known_texts) > TEXTS_IN_MEMORY:
+        index.known_texts.clear()
+    wanted = [text for text in texts if text not in index.known_texts]
+    if embedder is None or not wanted:
+        return
+    stored = storage.models.text_vectors(embedder.fingerprint, wanted)
+    index.known_texts.update({text: vector for text, (vector, _) in stored.items()})
+    index.embedded_texts(wanted)
+    noted = [text for text in wanted if text not in stored or stored[text][1] < now - NOTED_EVERY]
+    if noted:
+        vectors = {text: index.known_texts[text] for text in noted}
+        storage.models.store_text_vectors(embedder.fingerprint, vectors, now)
+
+
+def forget_texts(storage: Storage, now: datetime) -> None:
+    """Forgets the embeddings of topics that nobody had for a while."""
+    storage.models.forget_text_vectors(now - FORGOTTEN_AFTER)

@@ -30,6 +30,7 @@ from digestbot.pipeline import (
 )
 from digestbot.relay import SmtpSettings
 from digestbot.scheduler import Job, Scheduler
+from digestbot.semantics import forget_texts
 from digestbot.settings import Settings
 from digestbot.zone_rules import follow_zone_rules
 
@@ -131,6 +132,7 @@ def keep_house(desk: Desk, now: datetime) -> None:
     forget_jump(desk, now)
     desk.storage.limits.forget_handovers(now)
     fold_old_digests(desk, now)
+    forget_texts(desk.storage, now)
     if forgotten := forget_unanswered(desk.storage, now):
         log.info("forgot %d sign-ups that nobody confirmed for 30 days", forgotten)
 

@@ -22,6 +22,7 @@ LEFT_OUT = {  # what nobody looks into
     "mails_acted_on": "so that each acts once",
     "models": "the ranking's numbers, packed",
     "vectors": "embeddings, packed",
+    "text_vectors": "embeddings, packed",
     "schema_version": "for `migrate`",
 }
 

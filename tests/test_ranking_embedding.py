@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from digestbot.choosing import choose, gather
 from digestbot.errors import UsageError
 from digestbot.model import Opinion, Paper, PaperId, PaperRecord, Topic, TopicProfile, Vote
 from digestbot.ranking import embed_papers, fit, index, rank
 from digestbot.ranking.embedding import OnnxEmbedder, load_embedder
+from digestbot.semantics import forget_texts
+from tests.benchmarks.town import NOW as TOWN_NOW
+from tests.benchmarks.town import open_town, town_settings
 from tests.tiny_model import make_model
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -78,3 +85,37 @@ def test_a_broken_file_is_named(folder: Path, tmp_path: Path, broken: str) -> No
     (tmp_path / broken).write_bytes(b"no model")
     with pytest.raises(UsageError, match=Path(broken).name):
         load_embedder(str(tmp_path))
+
+
+class Counting:
+    """A real model, and what it was asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self._model = load_embedder(str(folder), threads=1)
+        self.fingerprint = self._model.fingerprint
+        self.asked: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        self.asked += texts
+        return self._model.embed(texts)
+
+
+def test_topics_are_embedded_once_for_all_ticks(folder: Path, tmp_path: Path) -> None:
+    with open_town(town_settings(tmp_path), readers=4, papers=520) as plain:
+        found = []
+        for day in (0, 1, 30):
+            embedder = Counting(folder)
+            desk = replace(plain, embedder=embedder)
+            candidates = gather(desk, TOWN_NOW)
+            embedder.asked.clear()
+            readers = list(desk.storage.subscribers.everybody())
+            chosen = choose(
+                desk, candidates, readers, dict.fromkeys([r.id for r in readers], TOWN_NOW.date())
+            )
+            found.append((len(embedder.asked), chosen))
+            forget_texts(desk.storage, TOWN_NOW + timedelta(days=day))
+        assert [asked for asked, _ in found] == [16, 0, 0]  # three topics each, and all of them together
+        assert found[0][1] == found[1][1]
+        forget_texts(plain.storage, TOWN_NOW + timedelta(days=61))
+        assert plain.storage.models.text_vectors(embedder.fingerprint, embedder.asked) == {}
+        assert plain.storage.db.row("SELECT count(*) FROM text_vectors") == (0,)

@@ -7,7 +7,7 @@ from digestbot.ranking.embedding import Embedder, load_embedder
 from digestbot.ranking.explanation import Explanation, Part, explain
 from digestbot.ranking.fitting import fit
 from digestbot.ranking.limits import check_topics
-from digestbot.ranking.scoring import Ranker, Ranking, rank
+from digestbot.ranking.scoring import Ranker, Ranking, embedded_texts, rank
 from digestbot.ranking.statistics import Embeddings, Model, StaleModel, load
 from digestbot.ranking.trending import trending
 
@@ -26,6 +26,7 @@ __all__ = [
     "check_topics",
     "diversify",
     "embed_papers",
+    "embedded_texts",
     "explain",
     "fit",
     "index",

@@ -99,7 +99,8 @@ class Index:
         if fresh and self.embedder is None:
             raise ValueError("a lexical index embeds nothing")
         if fresh and self.embedder:
-            self.known_texts.update(zip(fresh, self.embedder.embed(fresh), strict=True))
+            as_stored = self.embedder.embed(fresh).astype(np.float16)
+            self.known_texts.update(zip(fresh, as_stored, strict=True))
         return np.array([self.known_texts[text] for text in texts], dtype=np.float64)
 
     def _find(self, wanted: tuple[str, ...]) -> dict[int, tuple[int, int]]:

@@ -197,6 +197,13 @@ class _Named:
         return Scored(scored.paper_id, scored.score, scored.topic, why)
 
 
+def embedded_texts(profiles: Sequence[TopicProfile]) -> set[str]:
+    """What of the profiles is embedded: each topic's words, and all of a profile's together."""
+    found = {topic_text(topic) for profile in profiles for topic in profile.topics if topic.weight > 0}
+    found |= {whole_text([topic for topic in profile.topics if topic.weight > 0]) for profile in profiles}
+    return found - {""}
+
+
 def whole_text(topics: Sequence[Topic]) -> str:
     """All topics' words as one text; empty where there are less than two topics with terms."""
     texts = [topic_text(topic) for topic in topics if topic.terms]
