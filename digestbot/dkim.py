@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
 from digestbot.errors import SettingsError
+from digestbot.quoted import Lines
 
 # Named once more than present, so that nobody can add another one or drop it unseen (RFC 6376 8.15; RFC 8058 3.1).
 OVERSIGNED = (
@@ -66,7 +67,8 @@ class DkimSigner:
         chosen = _choose(headers)
         dates = [value for name, value in headers if name == "date"]
         signed_at = int(parsedate_to_datetime(dates[0].decode().strip()).timestamp())
-        body_hash = base64.b64encode(hashlib.sha256(_relax_body(body)).digest()).decode()
+        relaxed = body if isinstance(message, Lines) else _relax_body(body)
+        body_hash = base64.b64encode(hashlib.sha256(relaxed).digest()).decode()
         unsigned = self._tags(signed_at, [name for name, _ in chosen], body_hash)
         to_sign = b"".join(_relax(name, value) for name, value in chosen if value is not None)
         to_sign += _relax("dkim-signature", unsigned).removesuffix(b"\r\n")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 import re
 
-_ENCODED = re.compile(rb"[^ \t\n!-<>-~]|[ \t](?=\n)")
+_ENCODED = re.compile(rb"[^ \n!-<>-~]|(?<= ) | (?=\n)")  # of spaces the second of two, and the last of a line
 _CHUNK = re.compile(rb"[^\n]{1,73}(?<!=)(?<!=[0-9A-F])|\n")  # leaves room for "=" and for _CHANGED
 _PLAIN = re.compile(r"(?!\.|From )[ !-<>-~]+")  # what stands for itself
 _CHANGED = (b".", b"From ")  # line starts that mboxes and careless relays change
@@ -19,13 +19,14 @@ _HEX = [b"=%02X" % byte for byte in range(256)]
 
 
 class Lines(bytes):
-    """Whole lines that end in CRLF, none with a dot at its start: SMTP sends them as they are. Who makes one vouches
-    for it."""
+    """A message of whole lines that end in CRLF, none with a dot at its start: SMTP sends it as it is. Its body has no
+    tabs, no two spaces in a row and none at a line's end: DKIM's relaxed form is the same. Who makes one vouches for
+    it."""
 
 
 def encode(text: str) -> bytes:
     """One piece. Newlines become CRLF; a text that ends in none ends in a soft break; '' is b''."""
-    if len(text) < 74 and _PLAIN.fullmatch(text):
+    if len(text) < 74 and _PLAIN.fullmatch(text) and "  " not in text:
         return soft_line(text.encode())
     data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
     data = _ENCODED.sub(_written, data)

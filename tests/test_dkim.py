@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from digestbot.dkim import OVERSIGNED, DkimSigner
 from digestbot.errors import SettingsError
+from digestbot.quoted import Lines
+from tests.mail_samples import as_mail, make_paper
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 ED25519 = ed25519.Ed25519PrivateKey.generate()
@@ -50,6 +52,18 @@ def test_verifies_and_repeats_byte_for_byte(signer: DkimSigner) -> None:
     signature = signed.removesuffix(MESSAGE).decode()
     assert all(len(line) <= 78 for line in signature.split("\r\n"))
     assert "l=" not in signature.replace("bh=", "").split("b=")[0]
+
+
+HARD = "a  b \t c\n . \r\n  \n\x0b…😀   " * 5
+
+
+@pytest.mark.parametrize("signer", SIGNERS)
+@pytest.mark.parametrize("abstract", [HARD, "Owls. " * 300])
+def test_a_digest_is_relaxed_as_it_is(signer: DkimSigner, abstract: str) -> None:
+    mail = as_mail([make_paper(number, title=f"Owls  {HARD}", abstract=abstract) for number in (1, 2)])
+    assert isinstance(mail.data, Lines)
+    assert signer.sign(mail.data) == signer.sign(bytes(mail.data))
+    assert verifies(signer.sign(mail.data), signer)
 
 
 @pytest.mark.parametrize("signer", SIGNERS)
