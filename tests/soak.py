@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import sys
 import threading
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import _lru_cache_wrapper
 from hashlib import sha256
 from itertools import count, islice
 from pathlib import Path
@@ -279,6 +281,16 @@ class Soak:
                 yield f"{recipient} got {message_id}, which is {state!r}"
             if left and kind != EntryKind.GOODBYE and self.postbox.got_at[message_id] > left:
                 yield f"{recipient} got a {kind!r} mail after leaving"
+
+
+def held_blocks() -> int:
+    """Blocks of memory that Python holds once functools has forgotten all that it remembers for us. What it remembers
+    is bounded (tests/test_growth.py); what grows from day to day beside it is never given back."""
+    for found in gc.get_objects():
+        if isinstance(found, _lru_cache_wrapper) and found.__module__.startswith("digestbot"):
+            found.cache_clear()
+    gc.collect()
+    return sys.getallocatedblocks()
 
 
 def _wrong_ledger(desk: Desk) -> Iterator[str]:

@@ -54,6 +54,13 @@ def test_the_dockerfile_passes_its_linter() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("file", [COMPOSE, CLUSTER], ids=names)
+def test_the_compose_files_are_as_the_specification_wants_them(file: Path) -> None:
+    command = [program("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_image_holds_what_it_copies_and_runs_as_nobody_special() -> None:
     text = DOCKERFILE.read_text(encoding="utf-8")
     for source in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):

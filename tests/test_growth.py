@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
+import inspect
+import pkgutil
 import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import _lru_cache_wrapper
 from pathlib import Path
 
+import digestbot
 from digestbot.desk import Desk
 from digestbot.pipeline import compose_due, deliver_due
 from tests.benchmarks.town import NOW, open_town, town_settings
@@ -87,3 +93,18 @@ def test_memory_does_not_grow_with_the_readers() -> None:
         return int(done.stdout)
 
     assert peak_kb(6000) < 1.15 * peak_kb(2000)
+
+
+def test_what_functions_remember_is_bounded() -> None:
+    for module in pkgutil.walk_packages(digestbot.__path__, "digestbot."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    remembering = [
+        found
+        for found in gc.get_objects()
+        if isinstance(found, _lru_cache_wrapper) and found.__module__.startswith("digestbot")
+    ]
+    assert len(remembering) > 20
+    for found in remembering:
+        takes_nothing = not inspect.signature(found.__wrapped__).parameters
+        assert takes_nothing or found.cache_parameters()["maxsize"] is not None, found

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 import yaml
 
 from digestbot.model import EntryState, Status
 from tests.programs import program
-from tests.web_world import World, running
+from tests.web_world import NOW, World, running
 
 ROOT = Path(__file__).resolve().parents[1]
 ALERTS, DASHBOARD = ROOT / "deploy" / "alerts.yml", ROOT / "deploy" / "dashboard.json"
+PATIENCE_S = 60
 LABELS: dict[str, set[str]] = {"state": set(EntryState), "status": set(Status)}
 
 
@@ -32,9 +39,14 @@ def rules() -> list[dict[str, str]]:
     return found
 
 
+def dashboard() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(DASHBOARD.read_text())["panels"]
+    return found
+
+
 def expressions() -> Iterator[str]:
     yield from (rule["expr"] for rule in rules())
-    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+    for panel in dashboard():
         yield from (target["expr"] for target in panel["targets"])
 
 
@@ -48,6 +60,58 @@ def test_expressions_name_labels_that_exist() -> None:
     for text in expressions():
         for label, values in re.findall(r'(\w+)=~?"([^"]+)"', text):
             assert set(values.split("|")) <= LABELS[label], text
+
+
+@pytest.fixture
+def prometheus(world: World, tmp_path: Path) -> Iterator[str]:
+    """The URL of a server that scrapes the site twice a second and has the alerts."""
+    assert world.handle
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    config = {
+        "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"},
+        "rule_files": [str(ALERTS)],
+        "scrape_configs": [
+            {"job_name": "d", "static_configs": [{"targets": [urlsplit(world.handle.url).netloc]}]}
+        ],
+    }
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    command = [program("prometheus"), f"--config.file={tmp_path}/prometheus.yml"]
+    command += [f"--storage.tsdb.path={tmp_path}/metrics", f"--web.listen-address=127.0.0.1:{port}"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    yield f"http://127.0.0.1:{port}/api/v1/"
+    process.terminate()
+    process.wait(60)
+
+
+def asked(url: str) -> Any:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as reply:
+            return json.load(reply)["data"]
+    except urllib.error.URLError:
+        return {"result": []}  # not yet there
+
+
+def test_prometheus_answers_every_panel_and_knows_the_alerts(prometheus: str, world: World) -> None:
+    world.add("ada@example.org", "moss")
+    with world.desk() as desk:
+        desk.storage.operation.record_run(started_at=NOW, finished_at=NOW, report={})
+
+    def answer(expression: str) -> list[object]:
+        found: list[object] = asked(f"{prometheus}query?{urlencode({'query': expression})}")["result"]
+        return found
+
+    end = time.monotonic() + PATIENCE_S
+    while not answer("delta(digestbot_papers[1m])"):  # two scrapes
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    panels = [target["expr"] for panel in dashboard() for target in panel["targets"]]
+    empty = [expression for expression in panels if not answer(expression)]
+    assert empty == [], "a panel shows nothing"
+    [group] = asked(f"{prometheus}rules")["groups"]
+    assert {rule["name"] for rule in group["rules"]} == {rule["alert"] for rule in rules()}
+    assert {rule["health"] for rule in group["rules"]} <= {"ok", "unknown"}  # not evaluated yet
 
 
 def test_what_to_do_is_said() -> None:
