@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -66,10 +67,10 @@ class DkimSigner:
         headers = _parse(head)
         chosen = _choose(headers)
         dates = [value for name, value in headers if name == "date"]
-        signed_at = int(parsedate_to_datetime(dates[0].decode().strip()).timestamp())
+        signed_at = _seconds(dates[0])
         relaxed = body if isinstance(message, Lines) else _relax_body(body)
         body_hash = base64.b64encode(hashlib.sha256(relaxed).digest()).decode()
-        unsigned = self._tags(signed_at, [name for name, _ in chosen], body_hash)
+        unsigned = self._tags(signed_at, tuple(name for name, _ in chosen), body_hash)
         to_sign = b"".join(_relax(name, value) for name, value in chosen if value is not None)
         to_sign += _relax("dkim-signature", unsigned).removesuffix(b"\r\n")
         signature = base64.b64encode(self._sign(to_sign)).decode()
@@ -94,7 +95,7 @@ class DkimSigner:
             return self._key.sign(data, padding.PKCS1v15(), hashes.SHA256())
         return self._key.sign(hashlib.sha256(data).digest())  # RFC 8463 3: the hash is what is signed
 
-    def _tags(self, signed_at: int, names: list[str], body_hash: str) -> bytes:
+    def _tags(self, signed_at: int, names: tuple[str, ...], body_hash: str) -> bytes:
         lines = [
             f" v=1; a={self._algorithm}; c=relaxed/relaxed; t={signed_at};",
             f" d={self.domain}; s={self.selector};",
@@ -103,6 +104,12 @@ class DkimSigner:
             " b=",
         ]
         return "\r\n".join(lines).encode()
+
+
+@lru_cache(100)
+def _seconds(date: bytes) -> int:
+    """Since 1970, of a Date header's value."""
+    return int(parsedate_to_datetime(date.decode().strip()).timestamp())
 
 
 def _parse(head: bytes) -> list[Header]:
@@ -139,7 +146,8 @@ def _relax_body(body: bytes) -> bytes:
     return text + b"\r\n" if text else b""
 
 
-def _fold_names(names: list[str]) -> list[str]:
+@lru_cache(10)
+def _fold_names(names: tuple[str, ...]) -> list[str]:
     """The h= tag in lines of at most 78 characters."""
     lines, line = [], " h="
     for index, name in enumerate(names):
