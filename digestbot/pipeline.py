@@ -233,6 +233,8 @@ def delivery_policy(settings: Settings) -> DeliveryPolicy:
 def compose_everybody(desk: Desk, now: datetime, *, stop: threading.Event | None = None) -> DigestCounts:
     """As compose_due(); where very many are due, the cores share them."""
     ranges = desk.storage.subscribers.due_ranges(now, BLOCK, MOST_BLOCKS)
+    if not ranges:
+        return DigestCounts()
     size = crew_size() if len(ranges) * BLOCK > SHARED_FROM else 1
     if size == 1:
         return compose_due(desk, now, stop=stop)
