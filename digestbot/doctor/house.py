@@ -77,7 +77,9 @@ def check_database(settings: Settings, now: datetime) -> Iterator[Finding]:
         yield fail("database", str(error), "install what it names, or set DIGESTBOT_DATABASE")
     except StorageError as error:
         mend = (
-            "restore a backup, or see who else holds it" if path else "see that the server runs, and its log"
+            "mend what it names; a backup only helps where the file itself is damaged"
+            if path
+            else "see that the server runs, and its log"
         )
         yield fail("database", str(error), mend)
 

@@ -15,9 +15,8 @@ from digestbot.errors import StorageError
 from digestbot.storage.database import Row, Value, as_int
 
 BUSY_TIMEOUT_S = 60.0
-CACHE_KIB = (
-    16 * 1024
-)  # at most, of each connection; with 64 MiB a drop of 100,000 papers takes a seventh less time
+# At most, of each connection; with 64 MiB a drop of 100,000 papers takes a seventh less time.
+CACHE_KIB = 16 * 1024
 _MEND = {  # primary result code -> what to do
     sqlite3.SQLITE_BUSY: "; another process has held it for a minute: stop that one, or try again",
     sqlite3.SQLITE_FULL: "; free some disk space, nothing is lost",
