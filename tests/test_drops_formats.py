@@ -469,6 +469,20 @@ def test_xml_with_entities_of_its_own_is_refused(tmp_path: Path, text: str) -> N
         read(written(tmp_path, text + "<unclosed>"))
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("<rss>" * 90 + "\n" * 3 + "<a>" * 90, 6),
+        ("<!DOCTYPE rss [\n<!ENTITY a 'ha'>]><rss/>", 4),
+        ("<rss>\n<a " + " ".join(f"b{n}=''" for n in range(300)) + "/></rss>", 4),
+    ],
+)
+def test_a_feed_that_is_refused_as_a_whole_names_the_line(tmp_path: Path, text: str, line: int) -> None:
+    with pytest.raises(DropError, match="refused") as refused:
+        read(written(tmp_path, "\n\n" + text))
+    assert refused.value.line == line
+
+
 @pytest.mark.parametrize("end", ["", "</channel></rss>"])
 def test_deep_nesting_is_refused_at_once(tmp_path: Path, end: str) -> None:
     began = time.monotonic()

@@ -27,6 +27,7 @@ ARXIV_ATOM = "arxiv-atom"
 ARXIV_RSS = "arxiv-rss"
 FEED = "feed"
 
+_ENTITIES = "declares XML entities: refused, for they can unpack to any size or read other files"
 MAX_DEPTH = 100
 MAX_ATTRIBUTES = 200  # of one element; feedparser's time is quadratic in them
 MAX_UNCLOSED = 1000  # in files that are no well-formed XML
@@ -80,8 +81,9 @@ def read_feed(source: Source, _received: date) -> Iterator[PaperRecord | Rejecti
 
 
 def _read(source: Source, convert: Callable[[Entry], _Item]) -> Iterator[_Item | Rejection]:
-    data = source.whole().lstrip(b"\r\n\t ")  # blanks before the declaration are common, and no XML
-    broken = _check(data)
+    whole = source.whole()
+    data = whole.lstrip(b"\r\n\t ")  # blanks before the declaration are common, and no XML
+    broken = _check(data, above=whole.count(b"\n", 0, len(whole) - len(data)))
     feed = feedparser.parse(io.BytesIO(data), sanitize_html=False, resolve_relative_uris=False)
     if broken and not feed.entries:
         raise DropError(broken.reason, line=broken.line)
@@ -94,25 +96,31 @@ def _read(source: Source, convert: Callable[[Entry], _Item]) -> Iterator[_Item |
         yield broken
 
 
-def _check(data: bytes) -> Rejection | None:
-    """Where and why the XML is not well-formed, None if it is; raises DropError for what must not be parsed."""
+def _check(data: bytes, *, above: int = 0) -> Rejection | None:
+    """Where and why the XML is not well-formed, None if it is; raises DropError for what must not be parsed.
+
+    above: lines of the file before the data.
+    """
     parser = expat.ParserCreate(namespace_separator=None)
     depth = 0
+
+    def refused(why: str) -> DropError:
+        return DropError(why, line=above + parser.CurrentLineNumber)
 
     def start(_name: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         depth += 1
         if len(attributes) > MAX_ATTRIBUTES:
-            raise DropError(f"an element of more than {MAX_ATTRIBUTES} attributes: refused")
+            raise refused(f"an element of more than {MAX_ATTRIBUTES} attributes: refused")
         if depth > MAX_DEPTH:
-            raise DropError(f"nested more than {MAX_DEPTH} elements deep: refused")
+            raise refused(f"nested more than {MAX_DEPTH} elements deep: refused")
 
     def end(_name: str) -> None:
         nonlocal depth
         depth -= 1
 
     def entity(*_: object) -> None:
-        raise DropError("declares XML entities: refused, for they can unpack to any size or read other files")
+        raise refused(_ENTITIES)
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
@@ -121,7 +129,7 @@ def _check(data: bytes) -> Rejection | None:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         _check_unclosed(data)
-        return Rejection(f"broken XML: {expat.ErrorString(error.code)}", line=error.lineno)
+        return Rejection(f"broken XML: {expat.ErrorString(error.code)}", line=above + error.lineno)
     except (ValueError, LookupError):  # an encoding that expat does not know
         _check_unclosed(data)
     return None
@@ -130,7 +138,7 @@ def _check(data: bytes) -> Rejection | None:
 def _check_unclosed(data: bytes) -> None:
     text = decode(data)
     if re.search(r"<!ENTITY", text, re.IGNORECASE):
-        raise DropError("declares XML entities: refused, for they can unpack to any size or read other files")
+        raise DropError(_ENTITIES)
     depth = 0
     for tag in _TAG.finditer(_CDATA.sub("", text)):
         depth += -1 if tag[1] else 0 if tag[2] else 1
