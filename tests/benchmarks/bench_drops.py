@@ -5,9 +5,12 @@ Run: python -m tests.benchmarks.bench_drops [PAPERS]
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import random
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -17,6 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
+from statistics import median
 
 from digestbot.drops import read_drop
 from digestbot.errors import DropError
@@ -101,6 +105,7 @@ def lines(count: int, start: int = 0) -> Iterator[str]:
 
 
 def open_store(folder: Path) -> PaperStore:
+    folder.mkdir(exist_ok=True)
     db = SqliteDatabase(folder / "bench.db")
     migrate(db)
     return PaperStore(db)
@@ -112,31 +117,54 @@ def print_speed(folder: Path, count: int) -> None:
     with path.open("w") as file:
         file.writelines(lines(count))
     for what in ("new", "known"):
-        began, worked = time.perf_counter(), time.process_time()
+        began, before = time.perf_counter(), os.times()
         report = ingest_file(papers, path, now=NOW)
-        seconds, cpu_s = time.perf_counter() - began, time.process_time() - worked
-        memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        seconds, after = time.perf_counter() - began, os.times()
         size_mb = path.stat().st_size / 1e6
+        here = sum(after[:2]) - sum(before[:2])
+        reader = sum(after[2:4]) - sum(before[2:4])
         print(
-            f"{report.new + report.known} {what} papers ({size_mb:.0f} MB): {count / seconds:,.0f}/s,"
-            f" {count / cpu_s:,.0f} per CPU second, at most {memory_mb:.0f} MB of memory"
+            f"{report.new + report.known} {what} papers ({size_mb:.0f} MB): {count / seconds:,.0f}/s;"
+            f" {here / count * 1e6:.0f} us of CPU each, {reader / count * 1e6:.0f} more in the reader;"
+            f" at most {_peak_mb(resource.RUSAGE_SELF):.0f} and {_peak_mb(resource.RUSAGE_CHILDREN):.0f} MB of memory;"
+            f" reference {reference_us():.1f} us"
         )
 
 
+def _peak_mb(who: int) -> float:
+    return resource.getrusage(who).ru_maxrss / 1024
+
+
+def reference_us() -> float:
+    """Microseconds of CPU for hashing 10 KB, to compare machines and moments by."""
+    data, began = b"x" * 10_000, time.process_time()
+    for _ in range(2000):
+        hashlib.sha256(data).digest()
+    return (time.process_time() - began) / 2000 * 1e6
+
+
 def print_many_drops(folder: Path, count: int) -> None:
-    """Drops of ten papers each, half of them seen the day before."""
-    papers = open_store(folder)
+    """Drops of ten papers each, half of them seen the day before, and, in turn with each, the same one on a catalogue
+    that is new: the reference."""
+    grown = open_store(folder)
     path = folder / "drop.jsonl"
     pool = list(lines(5 * count + 5))
-    costs = []
-    for number in range(count):
-        path.write_text("".join(pool[5 * number : 5 * number + 10]))
-        began = time.process_time()
-        ingest_file(papers, path, now=NOW)
-        costs.append(time.process_time() - began)
-    for start in (5, count // 2, count - 100):
-        some = sorted(costs[start : start + 100])
-        print(f"drop {start:6} and the next 99: {some[len(some) // 2] * 1000:.2f} ms of CPU (median)")
+    for number in range(0, count, 100):
+        young = open_store(folder / "young") if number in (0, count // 2, count - 100) else None
+        stores = [grown, young] if young else [grown]
+        costs: dict[PaperStore, list[float]] = {papers: [] for papers in stores}
+        for start in range(5 * number, 5 * number + 500, 5):
+            path.write_text("".join(pool[start : start + 10]))
+            for papers in stores if start % 2 else stores[::-1]:
+                began = time.process_time()
+                ingest_file(papers, path, now=NOW)
+                costs[papers].append(time.process_time() - began)
+        if young:
+            here, there = (median(some) * 1000 for some in costs.values())
+            print(
+                f"drops {number + 1} to {number + 100}: {here:.2f} ms of CPU (median), on a young catalogue {there:.2f}"
+            )
+            shutil.rmtree(folder / "young")
 
 
 def main() -> None:
