@@ -29,13 +29,13 @@ class Directions:
         self._of_both = covariance[size:, :size]
         self._papers = np.ascontiguousarray(index.vectors[: index.size].T)
 
-    def of_topics(self, latent: Floats, texts: Sequence[str]) -> Floats:
-        """Topics x candidates. `latent`: where papers with the topics' terms lie; `texts`: see `topic_text`."""
+    def of_topics(self, latent: Floats, topics: Sequence[Topic]) -> Floats:
+        """Topics x candidates. `latent`: where papers with the topics' terms lie."""
         words = _unit(np.hstack([normalise(latent[:, :COARSE]), normalise(latent)]), self._of_words)
         if self._index.embedder is None:
             return np.asarray(words @ self._papers)
         size = self._index.model.embedded
-        texts_at = _unit(self._texts(texts), self._of_texts)
+        texts_at = _unit(self._texts([topic_text(topic) for topic in topics]), self._of_texts)
         words, texts_at = words * LEXICAL, texts_at * EMBEDDED
         together = 2.0 * np.sum((words @ self._of_both) * texts_at, axis=1)
         variance = _square(words, self._of_words) + _square(texts_at, self._of_texts) + together

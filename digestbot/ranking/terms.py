@@ -87,7 +87,7 @@ def by_row(said: Sequence[Mapping[int, float]], size: int) -> sparse.csr_array:
     """A table of terms x candidates."""
     ends = np.cumsum([0, *map(len, said)])
     rows = np.fromiter((row for one in said for row in one), np.int64, ends[-1])
-    values = np.fromiter((value for one in said for value in one.values()), float, ends[-1])
+    values = np.fromiter((value for one in said for value in one.values()), np.float32, ends[-1])
     return sparse.csr_array((values, rows, ends), shape=(len(said), size))
 
 

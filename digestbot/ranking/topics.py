@@ -17,7 +17,7 @@ from scipy import sparse
 
 from digestbot.model import Reason, ReasonKind, Topic
 from digestbot.ranking.candidates import Index
-from digestbot.ranking.directions import Directions, topic_text
+from digestbot.ranking.directions import Directions
 from digestbot.ranking.statistics import Bools, Floats, Model
 from digestbot.ranking.terms import CERTAIN, LARGE, TermReader, by_row, latents
 
@@ -70,18 +70,6 @@ class Topics:
             self.written[start:end],
         )
 
-    def with_room(self, rows: int, used: int) -> Topics:
-        """Itself, or its first `used` rows in larger tables: doubled, so that growing costs little."""
-        if rows <= len(self.terms):
-            return self
-        found = Topics.nothing(max(rows, 2 * used), self.terms.shape[1])
-        for table, whole in zip(self._tables(), found._tables(), strict=True):
-            whole[:used] = table[:used]
-        return found
-
-    def _tables(self) -> tuple[npt.NDArray[np.generic], ...]:
-        return self.terms, self.mentions, self.meaning, self.clear, self.vague, self.written
-
 
 @dataclass(eq=False)
 class Known:
@@ -104,8 +92,9 @@ class TopicReader:
         self._forget()
 
     def _forget(self) -> None:
+        """Room for all is taken at once: what is never written to costs no memory."""
         self.terms = TermReader(self._index)
-        self.known = Known(Topics.nothing(0, self._index.size))
+        self.known = Known(Topics.nothing(self._most, self._index.size))
 
     def read(self, topics: Sequence[Topic]) -> Numbers:
         """The numbers of `topics` among those that are `known` now; at the next reading they may be others."""
@@ -113,8 +102,9 @@ class TopicReader:
         if None in found:
             fresh = list(dict.fromkeys(topic for topic, at in zip(topics, found, strict=True) if at is None))
             if len(self.known.topics) + len(fresh) > self._most:
-                self._forget()
                 fresh = list(dict.fromkeys(topics))
+                self._most = max(self._most, len(fresh))
+                self._forget()
             self._learn(fresh)
             found = [self.known.numbers[topic] for topic in topics]
         return np.array(found, dtype=np.int64)
@@ -122,7 +112,6 @@ class TopicReader:
     def _learn(self, fresh: Sequence[Topic]) -> None:
         known = self.known
         first = len(known.topics)
-        known.said = known.said.with_room(first + len(fresh), first)
         for at in range(0, len(fresh), _CHUNK):
             chunk = fresh[at : at + _CHUNK]
             self._read(chunk, known.said.part(first + at, first + at + len(chunk)))
@@ -137,20 +126,22 @@ class TopicReader:
         terms = [self.terms.read(term) for term in number]
         ends = np.cumsum([0, *map(len, columns)])
         flat = np.fromiter(chain.from_iterable(columns), np.int64, ends[-1])
-        has = sparse.csr_array((np.ones(ends[-1]), flat, ends), shape=(len(topics), len(terms)))
+        ones = np.ones(ends[-1], dtype=np.float32)
+        has = sparse.csr_array((ones, flat, ends), shape=(len(topics), len(terms)))
         size = self._index.size
-        said.terms[:] = (has @ by_row([term.values for term in terms], size)).toarray()
-        said.mentions[:] = (has @ by_row([term.mentions for term in terms], size)).toarray()
+        (has @ by_row([term.values for term in terms], size)).toarray(out=said.terms)
+        (has @ by_row([term.mentions for term in terms], size)).toarray(out=said.mentions)
         said.vague[:] = has @ np.array([not term.vague for term in terms], dtype=float) == 0
         for at, topic in enumerate(topics):
             if topic.categories:
                 self._add_categories(said, at, topic)
-            said.written[at] = bool(topic.authors) and bool(self.authored(topic))
+            if topic.authors:
+                said.written[at] = bool(self.authored(topic))
         if self.knows_meaning:
             known = has @ np.array([term.frequency >= KNOWN for term in terms], dtype=float) > 0
             said.clear[known] = clear_from(self._index.model)
             latent = has @ latents(self._index.model, terms)
-            said.meaning[:] = self._directions.of_topics(latent, [topic_text(topic) for topic in topics])
+            said.meaning[:] = self._directions.of_topics(latent, topics)
 
     def _add_categories(self, said: Topics, at: int, topic: Topic) -> None:
         inside = list(self.categories(topic))
