@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import sys
 import threading
@@ -170,13 +169,14 @@ def main(case: str, folder: str) -> None:
     if case.startswith("run"):  # digestbot, a pass of which is shared from fifty on
         digestbot.pipeline.SHARED_FROM = 50
         sys.argv = ["digestbot", *sys.argv[3:]]
+        forks: list[None] = []
+        os.register_at_fork(before=lambda: forks.append(None))  # of this program, not of what it runs
         if case == "run alone":
             threading.Thread(target=threading.Event().wait, daemon=True).start()
         try:
             digestbot_main()
         finally:
-            helped = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
-            print("with others" if helped else "alone", file=sys.stderr)
+            print("with others" if forks else "alone", file=sys.stderr)
         return
     db = SqliteDatabase(Path(folder) / "crew.db")
     db.execute("CREATE TABLE said (who INTEGER, what INTEGER)")
