@@ -69,7 +69,7 @@ def _unit(directions: Floats, covariance: Floats) -> Floats:
 
 
 def _square(directions: Floats, covariance: Floats) -> Floats:
-    return np.asarray(np.sum((directions @ covariance) * directions, axis=1))
+    return np.asarray(np.einsum("ij,ij->i", directions @ covariance, directions))
 
 
 def _inverse_root(variance: Floats) -> Floats:

@@ -131,6 +131,8 @@ class Ranker:
     def _out(self, profile: TopicProfile, sent: AbstractSet[PaperId]) -> tuple[set[int], set[int]]:
         """Rows sent before or voted on, and rows that an excluded term bars."""
         row_of, size = self.index.row_of, self.index.size
+        if not sent and not profile.votes and not any(topic.exclude for topic in profile.topics):
+            return set(), set()
         papers = {*sent, *(vote.paper_id for vote in profile.votes)}
         barred = {row for paper in papers if (row := row_of.get(paper, size)) < size}
         terms = [term for topic in profile.topics for term in topic.exclude]

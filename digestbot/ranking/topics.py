@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -98,24 +98,26 @@ class TopicReader:
 
     def read(self, topics: Sequence[Topic]) -> Numbers:
         """The numbers of `topics` among those that are `known` now; at the next reading they may be others."""
-        found = list(map(self.known.numbers.get, topics))
-        if None in found:
-            fresh = list(dict.fromkeys(topic for topic, at in zip(topics, found, strict=True) if at is None))
-            if len(self.known.topics) + len(fresh) > self._most:
-                fresh = list(dict.fromkeys(topics))
-                self._most = max(self._most, len(fresh))
+        first, numbers = len(self.known.topics), self.known.numbers
+        found = [numbers.setdefault(topic, len(numbers)) for topic in topics]
+        if len(numbers) > first:
+            if len(numbers) > self._most:
+                self._most = max(self._most, len(set(topics)))
                 self._forget()
-            self._learn(fresh)
-            found = [self.known.numbers[topic] for topic in topics]
+                return self.read(topics)
+            self._learn(list(islice(numbers, first, None)))
         return np.array(found, dtype=np.int64)
 
     def _learn(self, fresh: Sequence[Topic]) -> None:
         known = self.known
         first = len(known.topics)
-        for at in range(0, len(fresh), _CHUNK):
-            chunk = fresh[at : at + _CHUNK]
-            self._read(chunk, known.said.part(first + at, first + at + len(chunk)))
-        known.numbers.update(zip(fresh, range(first, first + len(fresh)), strict=True))
+        try:
+            for at in range(0, len(fresh), _CHUNK):
+                chunk = fresh[at : at + _CHUNK]
+                self._read(chunk, known.said.part(first + at, first + at + len(chunk)))
+        except BaseException:
+            self._forget()  # some are numbered and not read
+            raise
         known.topics += fresh
 
     def _read(self, topics: Sequence[Topic], said: Topics) -> None:
