@@ -25,6 +25,7 @@ from tests.postgres_server import create_database, running_server
 from tests.smtp_servers import SmtpServer
 
 CONNECTIONS = 4
+UP_S = 10.0  # from its start a process needs some seconds until it listens to signals, on a busy machine more
 WORDS = ("owls", "moss", "wires", "bridges", "ferns", "tides")
 
 
@@ -45,10 +46,11 @@ class Cluster:
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, str] = {}
+        self._started: dict[str, float] = {}
 
     def start(self, name: str, command: str) -> None:
         """command: run or worker; starting a name again is a restart."""
-        self._commands[name] = command
+        self._commands[name], self._started[name] = command, time.monotonic()
         environ = {k: v for k, v in os.environ.items() if not k.startswith("DIGESTBOT_")} | self.values
         environ |= {"OPENBLAS_NUM_THREADS": "1"}
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -72,7 +74,8 @@ class Cluster:
             self.processes[name].wait()
 
     def stop(self) -> dict[str, int]:
-        """SIGTERM for all; their exit statuses."""
+        """SIGTERM for all, once they are up; their exit statuses."""
+        time.sleep(max(0.0, max(self._started.values(), default=0.0) + UP_S - time.monotonic()))
         for process in self.processes.values():
             process.send_signal(signal.SIGTERM)
             process.send_signal(signal.SIGCONT)
@@ -234,7 +237,7 @@ def stop_a_worker(folder: Path, *, people: int, wait_s: float) -> None:
             time.sleep(wait_s)
             if not wait_s:
                 db.execute("UPDATE outbox SET lease_until = 1 WHERE owner LIKE %s", (mine,))
-            cluster.wait_for({"sent": people}, timeout_s=120)
+            cluster.wait_for({"sent": people}, timeout_s=120 + people / 10)
         before = len(server.messages)
         cluster.signal("worker", signal.SIGCONT)
         time.sleep(4)
