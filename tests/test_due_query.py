@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from digestbot.storage.subscribers import DUE, NEXT_DUE
+from digestbot.storage.subscribers import BY_STATUS, DUE, NEXT_DUE
 from tests.many_subscribers import NOW, make_storage
 
 AT = int(NOW.timestamp())
@@ -36,6 +36,12 @@ def steps(database: Path, sql: str, values: tuple[int, ...]) -> int:
         db.set_progress_handler(count, 1)
         db.execute(sql, values).fetchall()
     return taken
+
+
+def test_subscribers_are_counted_from_an_index(database: Path) -> None:
+    with sqlite3.connect(database) as db:
+        [(*_, plan)] = db.execute("EXPLAIN QUERY PLAN " + BY_STATUS)
+    assert plan == "SCAN subscribers USING INDEX subscribers_by_status"
 
 
 @pytest.mark.parametrize(("sql", "values"), [(DUE, (AT, 1000)), (NEXT_DUE, ())], ids=["due", "next due"])
