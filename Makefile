@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test check lint format torture replay bench bench-drops bench-ranking bench-bounces bench-excerpts bench-render bench-schedule bench-web bench-cluster docs picture node audit dist clean
+.PHONY: demo test check lint format torture replay bench docs picture node audit dist clean
 
 demo: $(VENV)/run.stamp
 	$(BIN)/digestbot demo --dir demo

@@ -74,6 +74,16 @@ def test_commands_in_the_docs_exist(page: Path) -> None:
             )
 
 
+@pytest.mark.parametrize("page", PAGES, ids=names)
+def test_targets_of_make_in_the_docs_do_something(page: Path) -> None:
+    """A pattern rule is not looked for where a target is named as phony: make then says that nothing is to be done."""
+    for target in sorted(set(re.findall(r"`make ([a-z_-]+)`", page.read_text(encoding="utf-8")))):
+        steps = subprocess.run(
+            ["make", "-nB", target], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        assert "Nothing to be done" not in steps, target
+
+
 def test_every_setting_is_in_the_readme_and_no_other_anywhere() -> None:
     known = {f"DIGESTBOT_{name}" for name in _PARSERS}
     told = set(re.findall(r"DIGESTBOT_[A-Z_]*[A-Z]", (ROOT / "README.md").read_text(encoding="utf-8")))

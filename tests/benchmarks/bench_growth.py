@@ -191,7 +191,9 @@ def plot(tables: dict[str, Sequence[Figures]]) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "digestbot", "font.size": 9, "axes.spines.top": False})
+    matplotlib.rcParams.update(
+        {"svg.hashsalt": "digestbot", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False}
+    )
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, len(tables), figsize=(9, 2.8), sharey=True, layout="constrained")
