@@ -160,7 +160,7 @@ class _Session(socketserver.StreamRequestHandler):
 
     def _one_command(self) -> None:
         line = self._read_line(MAX_COMMAND)
-        if line is None:
+        if len(line) > MAX_COMMAND:
             self._fail(500, "5.5.6 line too long")
             return
         try:
@@ -305,14 +305,13 @@ class _Session(socketserver.StreamRequestHandler):
         lines: list[bytes] = []
         size = 0
         refusal: tuple[int, str] | None = None
+        at_start = True  # of a line: behind CRLF, and behind nothing else
         while True:
             line = self._read_line(MAX_LINE + 1)  # a stuffed dot does not count
-            if line == b".\r\n":
+            if at_start and line == b".\r\n":
                 return refusal, b"".join(lines)
-            if line is None:
-                refusal = refusal or (554, "5.6.0 a line is too long")
-                continue
-            if b"\r" in line.removesuffix(b"\r\n") or not line.endswith(b"\r\n"):
+            at_start = line.endswith(b"\r\n")
+            if b"\r" in line.removesuffix(b"\r\n") or not at_start:
                 refusal = refusal or (554, "5.6.0 a line end that is not CRLF")
                 continue
             line = line.removeprefix(b".")
@@ -326,17 +325,18 @@ class _Session(socketserver.StreamRequestHandler):
             else:
                 lines.append(line)
 
-    def _read_line(self, most: int) -> bytes | None:
-        """The next line with its end, up to a newline; None: it had more than `most` octets, and is skipped.
+    def _read_line(self, most: int) -> bytes:
+        """The next line, up to a newline. Of one with more than `most` octets, its first `most` and its last two.
 
         Raises _Close at the end of the connection, whatever stands before it.
         """
         line = chunk = self.rfile.readline(most + 1)
         while chunk and not chunk.endswith(b"\n"):
             chunk = self.rfile.readline(65536)
+            line = line[:most] + (line + chunk)[-2:]
         if not chunk:
             raise _Close
-        return line if chunk is line and len(line) <= most else None
+        return line
 
     def _say(self, code: int, text: str) -> None:
         self._write(f"{code} {text}")
