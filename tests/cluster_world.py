@@ -25,7 +25,7 @@ from tests.postgres_server import create_database, running_server
 from tests.smtp_servers import SmtpServer
 
 CONNECTIONS = 4
-UP_S = 10.0  # from its start a process needs some seconds until it listens to signals, on a busy machine more
+UP_S = 20.0  # from its start a process needs some seconds until it listens to signals, on a busy machine more
 WORDS = ("owls", "moss", "wires", "bridges", "ferns", "tides")
 
 
@@ -79,7 +79,7 @@ class Cluster:
         for process in self.processes.values():
             process.send_signal(signal.SIGTERM)
             process.send_signal(signal.SIGCONT)
-        return {name: process.wait(60) for name, process in self.processes.items()}
+        return {name: process.wait(180) for name, process in self.processes.items()}
 
     def output(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text()
@@ -186,7 +186,7 @@ def torture_round(folder: Path, *, people: int, kills: int, seed: int, pause_s: 
         for name, command in names.items():
             cluster.start(name, command)
         try:
-            cluster.wait_until(lambda: bool(server.messages), timeout_s=60)
+            cluster.wait_until(lambda: bool(server.messages), timeout_s=180)
             for _ in range(kills):
                 time.sleep(chance.uniform(0.3, 1.7) * pause_s)
                 victim = chance.choice([*names, "postgres", "worker-1"])
@@ -231,7 +231,7 @@ def stop_a_worker(folder: Path, *, people: int, wait_s: float) -> None:
                 row = db.execute("SELECT COUNT(*) FROM outbox WHERE owner LIKE %s", (mine,)).fetchone()
                 return int(row[0]) if row else 0
 
-            cluster.wait_until(lambda: claimed() > 20 and len(server.messages) > 20, timeout_s=60)
+            cluster.wait_until(lambda: claimed() > 20 and len(server.messages) > 20, timeout_s=180)
             _stop_outside_transactions(cluster, db)
             assert claimed() > CONNECTIONS
             time.sleep(wait_s)

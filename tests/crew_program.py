@@ -82,7 +82,7 @@ def stopped(db: SqliteDatabase) -> object:
     def work(number: int, tell: Tell) -> bool:
         if number == 0:
             os.kill(os.getppid(), signal.SIGTERM)
-        return stop.wait(20)
+        return stop.wait(120)
 
     return work_together(db, 2, work, stop=stop)
 
@@ -98,7 +98,7 @@ def orphaned(db: SqliteDatabase) -> object:
             os.read(heard, 1)
             os.read(heard, 1)
             os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(60)
+        time.sleep(600)
 
     return work_together(db, 2, work)
 
@@ -157,7 +157,7 @@ def ahead_killed(db: SqliteDatabase) -> object:
 def ahead_orphaned(db: SqliteDatabase) -> object:
     def make() -> Iterator[int]:
         yield os.getpid()
-        time.sleep(60)
+        time.sleep(600)
 
     for pid in make_ahead(make()):
         print(pid, os.getpid(), flush=True)

@@ -71,7 +71,7 @@ class PostgresServer:
                 self._command, stdout=log, stderr=log, cwd="/", start_new_session=True
             )
         ready = [str(self._binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        for _ in range(600):
+        for _ in range(2400):
             if subprocess.run(ready, check=False).returncode == 0:
                 return
             time.sleep(0.05)
@@ -91,7 +91,7 @@ class PostgresServer:
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)  # fast shutdown
-            self._process.wait(30)
+            self._process.wait(120)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8").rpartition("\nFROM ")[2]
 COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yml").read_text(encoding="utf-8"))["services"]
 NOT_OF_AN_IMAGE = ("data", "tmp", "proc", "dev", "sys", "run", "lost+found")
-PATIENCE_S = 90
+PATIENCE_S = 180
 PAPER = {"title": "Barn owls at night", "abstract": "We watch barn owls. They see in the dark."}
 
 

@@ -23,7 +23,7 @@ from tests.web_world import NOW, World, running
 
 ROOT = Path(__file__).resolve().parents[1]
 ALERTS, DASHBOARD = ROOT / "deploy" / "alerts.yml", ROOT / "deploy" / "dashboard.json"
-PATIENCE_S = 60
+PATIENCE_S = 180
 LABELS: dict[str, set[str]] = {"state": set(EntryState), "status": set(Status)}
 
 

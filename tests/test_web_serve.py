@@ -38,7 +38,7 @@ def test_serve_ends_cleanly_on_a_signal(tmp_path: Path, number: signal.Signals) 
         with urllib.request.urlopen(found[1] + "/healthz", timeout=60) as reply:
             assert reply.status == 200
         process.send_signal(number)
-        _, rest = process.communicate(timeout=30)
+        _, rest = process.communicate(timeout=120)
         assert process.returncode == 0, said + rest
         assert "Traceback" not in said + rest
     finally:
