@@ -353,13 +353,18 @@ def test_opening_is_given_up_when_the_pass_is_to_end() -> None:
         began = time.monotonic()
         with pytest.raises(ServerRefused):
             Connection(SmtpSettings.from_url(server.url), Timeouts(60, 60), give_up=stop)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_hanging_up_is_not_blamed_on_the_server() -> None:
-    with SmtpServer(lambda stage, _: Misbehave.HANG if stage == "text" else None) as server:
+    def hang(stage: str, _: str) -> Misbehave | None:
+        if stage != "text":
+            return None
+        threading.Thread(target=connection.hang_up).start()
+        return Misbehave.HANG
+
+    with SmtpServer(hang) as server:
         connection = connect(server.url())
-        threading.Timer(0.3, connection.hang_up).start()
         handover = connection.hand_over(mail(), "id")
     assert handover.verdict is Verdict.DOUBT
     assert (

@@ -287,7 +287,7 @@ def test_slow_clients_do_not_stop_others(site: World) -> None:
         connection.sendall(head + (b"\r\na=" if number % 2 else b""))
     began = time.monotonic()
     assert [site.get("/").status for _ in range(5)] == [200] * 5
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
     for connection in slow:
         connection.close()
 
