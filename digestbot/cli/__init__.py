@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import sys
@@ -14,10 +13,6 @@ import click
 
 import digestbot
 from digestbot.errors import DigestbotError
-
-# New objects before Python looks for garbage in circles (default: 700). Ranking and mails make hardly any, and looking
-# took up to a quarter of ranking's time.
-COLLECT_AFTER = (50_000, 20, 20)
 
 # name -> (module, one line of help); in the order of --help
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -106,7 +101,6 @@ def main(words: Sequence[str] | None = None) -> None:
     words: the arguments; None: those of the process.
     """
     words = sys.argv[1:] if words is None else words
-    gc.set_threshold(*COLLECT_AFTER)
     try:
         cli(list(words), standalone_mode=False, prog_name="digestbot")
     except click.exceptions.Exit as exit_:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import random
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from digestbot.cli import COLLECT_AFTER
 from digestbot.desk import Desk, open_desk
 from digestbot.ingest import ingest_file
 from digestbot.model import Preferences, Subscriber, SubscriberId, Topic
@@ -19,8 +17,6 @@ from digestbot.settings import Settings, parse_settings
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 SUBJECTS = 400  # words that topics are made of; a paper is about eight of them
 _BLOCK = 10_000
-
-gc.set_threshold(*COLLECT_AFTER)  # as the program does
 
 
 def town_settings(folder: Path, smtp_url: str = "smtp://127.0.0.1:2599", **more: str) -> Settings:
