@@ -485,14 +485,14 @@ def test_a_feed_that_is_refused_as_a_whole_names_the_line(tmp_path: Path, text: 
 
 @pytest.mark.parametrize("end", ["", "</channel></rss>"])
 def test_deep_nesting_is_refused_at_once(tmp_path: Path, end: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(DropError, match=r"nested|not closed"):
         read(written(tmp_path, "<rss><channel>" + "<a>" * 300_000 + end))
     with pytest.raises(DropError, match=r"nested|not closed"):
         read(written(tmp_path, "<rss>&broken<channel>" + "<a>" * 300_000 + end))
     with pytest.raises(DropError, match="nested"):
         read(written(tmp_path, "[" * 300_000))
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 3
 
 
 def test_compression_bombs_are_refused_in_flat_memory(tmp_path: Path) -> None:
@@ -553,7 +553,7 @@ def test_an_endless_line_spoils_itself_only(tmp_path: Path) -> None:
 def test_what_would_take_quadratic_time_takes_seconds(tmp_path: Path, text: str) -> None:
     began = time.process_time()
     refusal(written(tmp_path, text))
-    assert time.process_time() - began < 20
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -595,7 +595,7 @@ def test_every_real_file_ends_as_papers_or_as_a_report(folder: str) -> None:
             _, papers, rejected = read(path)
             assert all(p.title and p.title == clean(p.title) for p in papers), path
             assert all(r.reason and (r.line or r.entry) for r in rejected), path
-        assert time.process_time() - began < 20, path
+        assert time.process_time() - began < 5, path
 
 
 # ---- any bytes at all -------------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def test_any_text_is_answered_and_stays_readable_twice(text: str) -> None:
 
 
 def test_long_hostile_text_takes_no_time() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     for piece in ("$", "{", "\\", "mathcal{", "a^{", "\\'", "$a^", "\\frac{", "sqrt "):
         readable(piece * 5000)
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 5

@@ -65,7 +65,7 @@ def test_taken(term: str) -> None:
 def test_ranks_in_time_all_the_same(hostile: Topic) -> None:
     start = time.process_time()
     rank(PREPARED, [TopicProfile((hostile,))], [frozenset()], now=NOW, depth=10)
-    assert time.process_time() - start < 20.0
+    assert time.process_time() - start < 2.0
 
 
 @given(st.lists(st.text(max_size=30), max_size=5), st.lists(st.text(max_size=30), max_size=3))
