@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from digestbot import ranking, schedule
-from digestbot.catalogue import SHORT_TITLE_WORDS, aliases_of
 from digestbot.choosing import Candidates, choose, gather
 from digestbot.compose import Nothing
 from digestbot.desk import Desk
 from digestbot.drops.identifiers import read_arxiv_id, read_doi
 from digestbot.errors import UsageError
+from digestbot.identity import SHORT_TITLE_WORDS, aliases_of
 from digestbot.model import (
     WEEKDAYS,
     Cause,

@@ -58,7 +58,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """One scholarly work in the catalogue, merged from all its records by catalogue.py's fixed rule."""
+    """One scholarly work in the catalogue, merged from all its records by identity.py's fixed rule."""
 
     id: PaperId
     record: PaperRecord

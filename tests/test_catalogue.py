@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from digestbot.catalogue import aliases_of, merge, same_work
+from digestbot.identity import aliases_of, merge, same_work
 from digestbot.model import PaperRecord
 from digestbot.titles import author_key, title_key
 from tests.catalogue_world import record

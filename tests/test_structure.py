@@ -20,6 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "schedule",
             "ranking",
             "catalogue",
+            "identity",
             "titles",
             "excerpts",
             "wording",

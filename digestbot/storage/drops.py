@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
 
-from digestbot.catalogue import Known, aliases_of, bare, merge
+from digestbot.catalogue import Known
+from digestbot.identity import aliases_of, bare, merge
 from digestbot.model import DropId, DropReport, PaperId, PaperRecord, Rejection
 from digestbot.storage.database import Database, Row, Value, from_epoch, in_blocks, placeholders
 from digestbot.storage.papers import PaperStore

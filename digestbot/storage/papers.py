@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TypeVar, cast
 
-from digestbot.catalogue import MAX_NAMESAKES, Change, Effect, Entry, Known, Seen, Work, bare, decide
+from digestbot.catalogue import MAX_NAMESAKES, Change, Effect, Entry, Known, Seen, Work, decide
+from digestbot.identity import bare
 from digestbot.model import DropId, DropReport, Paper, PaperId
 from digestbot.storage.database import (
     BLOCK,
