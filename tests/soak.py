@@ -308,8 +308,8 @@ def _wrong_ledger(desk: Desk) -> Iterator[str]:
     if entries != (states,):
         yield f"{entries} entries, {states} by state"
     twice = db.rows(
-        "SELECT subscriber_id, json_extract(paper.value, '$[0]') AS paper_id, count(*) FROM outbox,"
-        " json_each(outbox.papers, '$.papers') AS paper WHERE kind = 'digest'"
+        "SELECT subscriber_id, paper.value AS paper_id, count(*) FROM outbox,"
+        " json_each(outbox.papers) AS paper WHERE kind = 'digest'"
         " AND state NOT IN ('bounced', 'failed', 'cancelled') GROUP BY 1, 2 HAVING count(*) > 1"
     )
     yield from (f"subscriber {who!r}: paper {paper!r} {n!r} times" for who, paper, n in twice)

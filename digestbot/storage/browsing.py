@@ -59,13 +59,15 @@ class BrowseStore:
     def digests(self, subscriber_id: SubscriberId, *, count: int) -> list[Digest]:
         """The last digests that count as sent, the newest first."""
         rows = self._db.rows(
-            "SELECT slot, composed_at, papers FROM outbox WHERE subscriber_id = ? AND slot IS NOT NULL"
+            "SELECT slot, composed_at, papers, why, more FROM outbox WHERE subscriber_id = ? AND slot IS NOT NULL"
             f" AND state IN ({placeholders(len(COUNTS_AS_SENT))}) ORDER BY slot DESC LIMIT ?",
             (subscriber_id, *COUNTS_AS_SENT, count),
         )
         return [
-            unpack_digest(subscriber_id, date.fromisoformat(str(slot)), composed_at, str(papers))
-            for slot, composed_at, papers in rows
+            unpack_digest(
+                subscriber_id, date.fromisoformat(str(slot)), composed_at, papers=papers, why=why, more=more
+            )
+            for slot, composed_at, papers, why, more in rows
         ]
 
     def subscribers(self, text: str, *, after: int, count: int) -> list[Subscriber]:

@@ -22,7 +22,7 @@ from digestbot.storage.database import (
 from digestbot.storage.packing import unpack_digest
 
 SELECT_ENTRY = """SELECT o.id, o.kind, o.state, s.email, o.subscriber_id, o.slot, o.message_id, o.composed_at, o.papers,
-    o.payload, o.due_at, o.attempts, o.next_attempt_at, o.reply, s.name
+    o.why, o.more, o.payload, o.due_at, o.attempts, o.next_attempt_at, o.reply, s.name
     FROM outbox o LEFT JOIN subscribers s ON s.id = o.subscriber_id"""
 
 # An unowned entry in one of these states is tried again once its next attempt is due.
@@ -52,6 +52,8 @@ def read_entry(row: Row) -> OutboxEntry:
         message_id,
         composed,
         papers,
+        why,
+        more,
         payload,
         due,
         attempts,
@@ -63,7 +65,9 @@ def read_entry(row: Row) -> OutboxEntry:
     values: dict[str, str] = {} if payload is None else json.loads(as_text(payload))
     digest = None
     if papers is not None and subscriber_id is not None:
-        digest = unpack_digest(subscriber_id, date.fromisoformat(as_text(slot)), composed, as_text(papers))
+        digest = unpack_digest(
+            subscriber_id, date.fromisoformat(as_text(slot)), composed, papers=papers, why=why, more=more
+        )
     return OutboxEntry(
         id=EntryId(as_int(entry_id)),
         kind=EntryKind(as_text(kind)),

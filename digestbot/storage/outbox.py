@@ -40,7 +40,7 @@ from digestbot.storage.database import (
 )
 from digestbot.storage.entries import SELECT_ENTRY, WAITING, read_entry
 from digestbot.storage.limits import PUT_OFF
-from digestbot.storage.packing import folded, pack_papers, packed_paper_ids, to_json, unpack_digest
+from digestbot.storage.packing import pack_digest, to_json, unpack_digest, unpack_ids
 
 T = TypeVar("T")
 
@@ -109,8 +109,8 @@ class OutboxStore:
             kept = [d for d in digests if (d.digest.subscriber_id, d.digest.slot) in fresh]
             ids = take_ids(self.db, "outbox", len(kept)) if kept else range(0)
             self.db.execute_many(
-                "INSERT INTO outbox (id, kind, subscriber_id, slot, state, message_id, composed_at, due_at, papers)"
-                " VALUES (?, 'digest', ?, ?, 'queued', ?, ?, ?, ?)",
+                "INSERT INTO outbox (id, kind, subscriber_id, slot, state, message_id, composed_at, due_at, papers, why,"
+                " more) VALUES (?, 'digest', ?, ?, 'queued', ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         entry_id,
@@ -119,7 +119,7 @@ class OutboxStore:
                         d.message_id,
                         to_epoch(d.digest.composed_at),
                         to_epoch(d.due_at),
-                        pack_papers(d.digest),
+                        *pack_digest(d.digest),
                     )
                     for entry_id, d in zip(ids, kept, strict=True)
                 ],
@@ -161,7 +161,7 @@ class OutboxStore:
                 f" AND slot >= ? AND state IN ({placeholders(len(COUNTS_AS_SENT))})",
                 (*block, since_slot.isoformat(), *COUNTS_AS_SENT),
             ):
-                sent[SubscriberId(as_int(subscriber_id))].update(packed_paper_ids(as_text(papers)))
+                sent[SubscriberId(as_int(subscriber_id))].update(unpack_ids(papers))
         return sent
 
     def fold(self, after: int, before: datetime) -> int | None:
@@ -169,27 +169,28 @@ class OutboxStore:
         before an instant; slots and paper ids stay. Returns the last entry seen, None where all that old are done."""
         with self.db.transaction(durable=False, alone=False):
             rows = self.db.rows(
-                "SELECT id, papers, state FROM outbox WHERE id > ? AND composed_at < ? ORDER BY id LIMIT ?",
+                "SELECT id FROM outbox WHERE id > ? AND composed_at < ? ORDER BY id LIMIT ?",
                 (after, to_epoch(before), BLOCK),
             )
-            self.db.execute_many(
-                "UPDATE outbox SET papers = ? WHERE id = ?",
-                [
-                    (folded(as_text(papers)), entry_id)
-                    for entry_id, papers, state in rows
-                    if papers is not None and state in FINAL_STATES
-                ],
-            )
-        return as_int(rows[-1][0]) if rows else None
+            last = as_int(rows[-1][0]) if rows else None
+            if last is not None:
+                self.db.execute(
+                    "UPDATE outbox SET why = NULL WHERE id > ? AND id <= ? AND composed_at < ? AND why IS NOT NULL"
+                    f" AND state IN ({placeholders(len(FINAL_STATES))})",
+                    (after, last, to_epoch(before), *FINAL_STATES),
+                )
+        return last
 
     def find_digest(self, subscriber_id: SubscriberId, slot: date) -> tuple[Digest, EntryState] | None:
         row = self.db.row(
-            "SELECT composed_at, papers, state FROM outbox WHERE subscriber_id = ? AND slot = ?",
+            "SELECT composed_at, papers, why, more, state FROM outbox WHERE subscriber_id = ? AND slot = ?",
             (subscriber_id, slot.isoformat()),
         )
         if row is None:
             return None
-        return unpack_digest(subscriber_id, slot, row[0], as_text(row[1])), EntryState(as_text(row[2]))
+        composed_at, papers, why, more, state = row
+        digest = unpack_digest(subscriber_id, slot, composed_at, papers=papers, why=why, more=more)
+        return digest, EntryState(as_text(state))
 
     def queue(self, notice: Notice) -> EntryId:
         """Queues a mail of another kind than digest, due at once."""

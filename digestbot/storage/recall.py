@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 from digestbot.model import Digest, EntryId, EntryState, PaperId, SlotOutcome, SlotRecord, SubscriberId
 from digestbot.storage.database import BLOCK, Database, placeholders, to_epoch
-from digestbot.storage.packing import pack_papers, packed_paper_ids
+from digestbot.storage.packing import pack_digest, unpack_ids
 
 WAITING = (EntryState.QUEUED, EntryState.DEFERRED)
 GONE_OUT = (EntryState.SENT, EntryState.IN_DOUBT, EntryState.HELD)
@@ -27,18 +27,19 @@ class RecallStore:
             f" AND state IN ({placeholders(len(states))}) ORDER BY id LIMIT {BLOCK}",
             (last, since.isoformat(), *states),
         ):
-            for entry_id, subscriber_id, slot, packed in rows:
+            for entry_id, subscriber_id, slot, named in rows:
                 assert isinstance(entry_id, int)
                 assert isinstance(subscriber_id, int)
                 last = entry_id
-                if not set(papers).isdisjoint(packed_paper_ids(str(packed))):
+                if not set(papers).isdisjoint(unpack_ids(named)):
                     yield EntryId(entry_id), SubscriberId(subscriber_id), date.fromisoformat(str(slot))
 
     def recompose(self, entry_id: EntryId, digest: Digest) -> None:
         """Puts other papers into a digest that nobody has got; its Message-ID stays."""
         self._db.execute(
-            "UPDATE outbox SET papers = ?, composed_at = ? WHERE id = ? AND state IN ('queued', 'deferred')",
-            (pack_papers(digest), to_epoch(digest.composed_at), entry_id),
+            "UPDATE outbox SET papers = ?, why = ?, more = ?, composed_at = ?"
+            " WHERE id = ? AND state IN ('queued', 'deferred')",
+            (*pack_digest(digest), to_epoch(digest.composed_at), entry_id),
         )
 
     def cancel_claimed(self, entry_id: EntryId, now: datetime) -> None:

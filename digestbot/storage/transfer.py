@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
-from digestbot.model import COUNTS_AS_SENT, CardLength, Digest, DigestPaper, PaperId, SubscriberId
+from digestbot.model import COUNTS_AS_SENT, PaperId, SubscriberId
 from digestbot.storage.database import Database, placeholders, take_ids, to_epoch
-from digestbot.storage.packing import pack_papers, packed_paper_ids
+from digestbot.storage.packing import pack_ids, unpack_ids
 
 SlotsOf = dict[SubscriberId, dict[date, str]]
 SentTo = dict[SubscriberId, dict[date, list[PaperId]]]
@@ -38,8 +38,8 @@ class TransferStore:
         )
         for subscriber_id, slot, papers in rows:
             assert isinstance(subscriber_id, int)
-            named = packed_paper_ids(str(papers))
-            found.setdefault(SubscriberId(subscriber_id), {})[date.fromisoformat(str(slot))] = named
+            of_slots = found.setdefault(SubscriberId(subscriber_id), {})
+            of_slots[date.fromisoformat(str(slot))] = unpack_ids(papers)
         return found
 
     def adopt(
@@ -72,14 +72,9 @@ class TransferStore:
                         slot.isoformat(),
                         at,
                         at,
-                        _packed(subscriber_id, slot, sent[slot], now),
+                        pack_ids(sent[slot]),
                         at,
                     )
                     for entry, slot in zip(take_ids(self._db, "outbox", len(new)), new, strict=True)
                 ],
             )
-
-
-def _packed(subscriber_id: SubscriberId, slot: date, papers: Sequence[PaperId], now: datetime) -> str:
-    chosen = tuple(DigestPaper(paper, 0.0, None, (), CardLength.FULL) for paper in papers)
-    return pack_papers(Digest(subscriber_id, slot, now, chosen))

@@ -27,7 +27,7 @@ from digestbot.model import Digest, DigestPaper, PaperId, Reason, ReasonKind, Su
 from digestbot.pipeline import compose_everybody
 from digestbot.service import FOLDED_AFTER
 from digestbot.storage.database import to_epoch
-from digestbot.storage.packing import folded, pack_papers
+from digestbot.storage.packing import pack_digest
 from tests.benchmarks.town import NOW, open_town, town_environ, town_settings
 
 READERS = (1_000, 10_000, 100_000, 1_000_000)
@@ -105,7 +105,10 @@ def one(readers: int, papers: int, days: int) -> Figures:
 
 def remember(desk: Desk, readers: int, days: int) -> None:
     """A ledger as after so many days on which everybody was sent ten papers, oldest first."""
-    names = "id, kind, subscriber_id, slot, state, message_id, composed_at, due_at, papers, attempts, reply, finished_at"
+    names = (
+        "id, kind, subscriber_id, slot, state, message_id, composed_at, due_at, papers, why, more, attempts, reply,"
+        " finished_at"
+    )
     for day in range(days, 0, -1):
         at = NOW - timedelta(days=day)
         slot, epoch, last = at.date().isoformat(), to_epoch(at), (days - day) * readers
@@ -116,7 +119,7 @@ def remember(desk: Desk, readers: int, days: int) -> None:
                 ((number, slot, epoch) for number in range(1, readers + 1)),
             )
             desk.storage.db.execute_many(
-                f"INSERT INTO outbox ({names}) VALUES (?, 'digest', ?, ?, 'sent', ?, ?, ?, ?, 1, '250 2.0.0 Ok', ?)",
+                f"INSERT INTO outbox ({names}) VALUES (?, 'digest', ?, ?, 'sent', ?, ?, ?, ?, ?, ?, 1, '250 Ok', ?)",
                 (
                     (
                         last + number,
@@ -125,10 +128,10 @@ def remember(desk: Desk, readers: int, days: int) -> None:
                         f"<{day}.{number:020}@example.org>",
                         epoch,
                         epoch,
-                        text,
+                        *columns,
                         epoch,
                     )
-                    for number, text in zip(range(1, readers + 1), packed, strict=False)
+                    for number, columns in zip(range(1, readers + 1), packed, strict=False)
                 ),
             )
     desk.storage.db.execute(
@@ -137,9 +140,9 @@ def remember(desk: Desk, readers: int, days: int) -> None:
     )
 
 
-def packed_day(day: int) -> Iterator[str]:
+def packed_day(day: int) -> Iterator[tuple[str, str | None, int | None]]:
     """The papers of one day's digests, as they lie in the ledger: none that is in the catalogue."""
-    texts = []
+    packed = []
     for kind in range(97):
         topics = [f"topic number {kind + k}" for k in range(3)]
         chosen = tuple(
@@ -151,10 +154,10 @@ def packed_day(day: int) -> Iterator[str]:
             )
             for k in range(10)
         )
-        text = pack_papers(Digest(SubscriberId(1), NOW.date(), NOW, chosen, 12))
-        texts.append(folded(text) if timedelta(days=day) > FOLDED_AFTER else text)
+        papers, why, more = pack_digest(Digest(SubscriberId(1), NOW.date(), NOW, chosen, 12))
+        packed.append((papers, None if timedelta(days=day) > FOLDED_AFTER else why, more))
     while True:
-        yield from texts
+        yield from packed
 
 
 def idle_pass(folder: Path) -> None:
