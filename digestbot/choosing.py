@@ -27,7 +27,6 @@ from digestbot.model import (
 )
 from digestbot.semantics import embeddings_of, know_texts, model_name, stored_embeddings
 
-DEPTH = 5  # ranked papers kept per paper that a digest shows: what diversity chooses from
 SAMPLE = 500  # papers, or up to twice as many, that have embeddings wherever in the catalogue they are
 REFIT_AT = 1.1  # the catalogue's growth from which its statistics are fitted anew
 
@@ -106,8 +105,8 @@ def choose(
     ranker = ranker_with_voted(desk, candidates, votes)
     profiles = [TopicProfile(s.preferences.topics, votes.get(s.id, ())) for s in subscribers]
     _know_topics(desk, ranker, profiles, candidates.now)
-    depth = DEPTH * max((s.preferences.max_papers for s in subscribers), default=0)
-    rankings = ranker.rank(profiles, [sent[i] for i in ids], now=candidates.now, depth=depth, reasons=False)
+    limits = [ranking.Limits(s.preferences.min_score, s.preferences.max_papers) for s in subscribers]
+    rankings = ranker.choose(profiles, [sent[i] for i in ids], limits, now=candidates.now)
     return {
         subscriber.id: _digest(
             desk, candidates, ranker.index, subscriber, slots[subscriber.id], found, profile, sent
@@ -135,8 +134,9 @@ def _digest(
     preferences = subscriber.preferences
     trending = 2 * preferences.max_papers  # as many as fit, should the others be in already
     choice = Choice(
-        ranked=found.scored,
-        above=found.above(preferences.min_score),
+        own=found.scored,
+        best=found.best,
+        above=found.above,
         candidates=found.candidates,
         excluded=found.excluded,
         trending=tuple(islice(_trending_for(candidates, index, profile, sent[subscriber.id]), trending)),
@@ -149,9 +149,6 @@ def _digest(
         preferences,
         now=candidates.now,
         fresh=len(candidates.papers),
-        pick=lambda ranked, most: [
-            found.describe(one) for one in ranking.diversify(index, ranked, most=most)
-        ],
         fit=partial(_fit, desk, candidates),
     )
 

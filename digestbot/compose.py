@@ -19,9 +19,6 @@ from digestbot.model import (
     SubscriberId,
 )
 
-Pick = Callable[
-    [Sequence[Scored], int], list[Scored]
-]  # the best few of the ranked: no near-copies, topics take turns
 Fit = Callable[
     [Sequence[PaperId]], Sequence[CardLength]
 ]  # lengths for the first papers, as many as a mail can hold
@@ -31,8 +28,11 @@ Fit = Callable[
 class Choice:
     """What ranking says of one subscriber's candidates."""
 
-    ranked: tuple[Scored, ...]  # best first, scores above 0
-    above: int  # how many candidates score more than the subscriber's minimum, also beyond `ranked`
+    own: tuple[
+        Scored, ...
+    ]  # above the subscriber's minimum, as many as fit: no near-copies, topics take turns
+    best: float  # the best score of all candidates; 0: there is no evidence
+    above: int  # how many candidates score more than the subscriber's minimum, also beyond `own`
     candidates: int  # not sent before, not voted on
     excluded: int  # of these, barred by an excluded term
     trending: tuple[
@@ -57,7 +57,6 @@ def compose(
     *,
     now: datetime,
     fresh: int,
-    pick: Pick,
     fit: Fit,
 ) -> Digest | Nothing:
     """The digest of one slot. `fresh`: candidates of the window before any were taken away for this subscriber.
@@ -67,10 +66,8 @@ def compose(
     if not choice.has_profile:
         chosen, more = list(choice.trending[: preferences.max_papers]), 0
     else:
-        eligible = [paper for paper in choice.ranked if paper.score > preferences.min_score]
-        chosen = _choose(eligible, choice.trending, preferences, pick)
-        own = sum(not _is_trending(paper) for paper in chosen)
-        more = max(0, choice.above - own)
+        own, trending = _choose(choice, preferences)
+        chosen, more = [*own, *trending], max(0, choice.above - len(own))
     if not chosen:
         return _nothing(choice, fresh)
     shown = _in_sections(chosen)
@@ -82,18 +79,16 @@ def compose(
     return Digest(subscriber_id, slot, now, papers, more + len(shown) - len(papers))
 
 
-def _choose(
-    eligible: Sequence[Scored], trending: Sequence[Scored], preferences: Preferences, pick: Pick
-) -> list[Scored]:
-    """The profile's papers and, at the end, the share of trending ones."""
+def _choose(choice: Choice, preferences: Preferences) -> tuple[Sequence[Scored], list[Scored]]:
+    """The profile's papers, and the share of trending ones."""
     most = preferences.max_papers
     accompanying = min(round(most * preferences.trending_share), most - 1)
-    own = pick(eligible, most - accompanying) if eligible else []
-    if not own:
-        return []
+    own = choice.own[: most - accompanying]
+    if not own or not accompanying:
+        return own, []
     taken = {paper.paper_id for paper in own}
-    others = (paper for paper in trending if paper.paper_id not in taken)
-    return own + list(islice(others, accompanying))
+    others = (paper for paper in choice.trending if paper.paper_id not in taken)
+    return own, list(islice(others, accompanying))
 
 
 def _in_sections(chosen: Sequence[Scored]) -> list[Scored]:
@@ -116,4 +111,4 @@ def _nothing(choice: Choice, fresh: int) -> Nothing:
         return Nothing(Cause.ALL_SENT)
     if choice.excluded >= choice.candidates:
         return Nothing(Cause.ALL_EXCLUDED)
-    return Nothing(Cause.BELOW_MINIMUM, choice.ranked[0].score if choice.ranked else 0.0)
+    return Nothing(Cause.BELOW_MINIMUM, choice.best)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from digestbot.model import Opinion, Paper, PaperId, PaperRecord, Scored, Topic, TopicProfile, Vote
-from digestbot.ranking import BatchProfile, Index, diversify, explain, fit, index, rank, rank_batch, trending
+from digestbot.ranking import (
+    BatchProfile,
+    Index,
+    Limits,
+    Ranker,
+    explain,
+    fit,
+    index,
+    rank,
+    rank_batch,
+    trending,
+)
+from digestbot.ranking.diversity import Likeness
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 SUBJECTS = ["river ice", "bread ovens", "bee dances", "tidal mills", "paper kites", "glass bells"]
@@ -57,8 +70,8 @@ def prepared(*extra: Paper) -> Index:
 
 
 def choose(index_: Index, *topics: Topic, most: int) -> list[Scored]:
-    (found,) = rank(index_, [TopicProfile(topics)], [frozenset()], now=NOW, depth=60)
-    return diversify(index_, found.scored, most=most)
+    (found,) = Ranker(index_).choose([TopicProfile(topics)], [frozenset()], [Limits(0.0, most)], now=NOW)
+    return list(found.scored)
 
 
 def test_a_loud_topic_does_not_starve_the_others() -> None:
@@ -128,3 +141,34 @@ def test_a_profile_scores_alone_as_in_a_crowd() -> None:
     ]
     together = rank(found, crowd, [frozenset()] * 150, now=NOW, depth=60)
     assert together == [rank(found, [profile], [frozenset()], now=NOW, depth=60)[0] for profile in crowd]
+
+
+def test_a_digest_is_chosen_alone_as_in_a_crowd_that_wants_more_or_less() -> None:
+    found = prepared()
+    crowd = [
+        TopicProfile(tuple(Topic(f"{m % 3}", (SUBJECTS[m % 6],), weight=1.0 + m) for m in range(n % 6)))
+        for n in range(150)
+    ]
+    limits = [Limits((n % 4) / 5, 1 + n % 25) for n in range(150)]
+    together = Ranker(found).choose(crowd, [frozenset()] * 150, limits, now=NOW)
+    assert together == [
+        Ranker(found).choose([profile], [frozenset()], [limit], now=NOW)[0]
+        for profile, limit in zip(crowd, limits, strict=True)
+    ]
+    assert {len(ranking.scored) for ranking in together} >= {0, 1, 10, 20}
+    for ranking, limit in zip(together, limits, strict=True):
+        assert len(ranking.scored) == min(ranking.above, limit.max_papers)
+        assert all(scored.score > limit.min_score for scored in ranking.scored)
+
+
+def test_what_is_remembered_of_likenesses_has_a_bound() -> None:
+    vectors = np.random.default_rng(1).standard_normal((40, 5))
+    likeness, others = (
+        Likeness(vectors, remembered_bytes=5 * 40 * 4),
+        np.arange(40)[None, :].repeat(5, axis=0),
+    )
+    assert likeness.most == 5
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for start in (0, 3, 35, 7, 0):
+        rows = np.arange(start, start + 5)
+        assert np.allclose(likeness.between(rows, others), units[rows] @ units.T, atol=1e-6)

@@ -2,12 +2,11 @@
 
 from digestbot.ranking.batch import BatchProfile, BatchRanking, rank_batch
 from digestbot.ranking.candidates import Index, embed_papers, index
-from digestbot.ranking.diversity import diversify
 from digestbot.ranking.embedding import Embedder, load_embedder
 from digestbot.ranking.explanation import Explanation, Part, explain
 from digestbot.ranking.fitting import fit
 from digestbot.ranking.limits import check_topics
-from digestbot.ranking.scoring import Ranker, Ranking, embedded_texts, rank
+from digestbot.ranking.scoring import Limits, Ranker, Ranking, embedded_texts, rank
 from digestbot.ranking.statistics import Embeddings, Model, StaleModel, load
 from digestbot.ranking.trending import trending
 
@@ -18,13 +17,13 @@ __all__ = [
     "Embeddings",
     "Explanation",
     "Index",
+    "Limits",
     "Model",
     "Part",
     "Ranker",
     "Ranking",
     "StaleModel",
     "check_topics",
-    "diversify",
     "embed_papers",
     "embedded_texts",
     "explain",

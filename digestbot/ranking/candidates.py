@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +20,12 @@ from digestbot.ranking.statistics import (
     Rows,
     around_mean,
     counts,
-    normalise,
     raw_vectors,
     weigh,
 )
 from digestbot.ranking.words import phrase, words
 
 Positions = Mapping[int, tuple[int, ...]]  # row of the paper -> where the word stands, title first
-LIKENESSES_KEPT = 1000  # rows of float32
 _GAP = 1_000_000  # the abstract's positions begin here: no phrase runs from title into abstract
 
 
@@ -54,7 +50,6 @@ class Index:
     known_texts: dict[str, npt.NDArray[np.floating]] = field(default_factory=dict)  # embedded topics
     _matches: dict[tuple[str, ...], dict[int, tuple[int, int]]] = field(default_factory=dict)
     _authored: dict[str, dict[int, str]] = field(default_factory=dict)
-    _likeness: dict[int, array[float]] = field(default_factory=dict)
 
     def matches(self, term: str) -> Mapping[int, tuple[int, int]]:
         """Row -> how often it has `term` as a phrase in the title, and in the abstract."""
@@ -73,21 +68,6 @@ class Index:
             found = {row: name for row, others, name in near if agree(initials, others)}
             self._authored[followed] = found
         return found
-
-    def likeness(self, row: int) -> array[float]:
-        """The cosine between a paper and each of the index."""
-        found = self._likeness.get(row)
-        if found is None:
-            if len(self._likeness) >= LIKENESSES_KEPT:
-                self._likeness.clear()
-            cosines = self.directions @ self.directions[row]
-            found = self._likeness[row] = array("f", cosines.astype(np.float32).tobytes())
-        return found
-
-    @cached_property
-    def directions(self) -> Floats:
-        """The vectors, each of length 1 or 0."""
-        return normalise(self.vectors)
 
     def in_category(self, category: str) -> Sequence[int]:
         """Rows in `category` ("cs.LG") or, for an archive ("cs"), in any of its categories."""
@@ -182,7 +162,6 @@ def with_others(index: Index, others: Sequence[Paper], embeddings: Embeddings | 
         row_of={paper.id: row for row, paper in enumerate(papers)},
         vectors=np.vstack([index.vectors, around_mean(model, raw)]),
         words=sparse.vstack([index.words, table], format="csr"),
-        _likeness={},
     )
 
 

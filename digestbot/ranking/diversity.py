@@ -6,56 +6,90 @@ for each likeness to a chosen one and less for each paper its topic already has.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Sequence
-from heapq import heapify, heappop, heapreplace
+from functools import cached_property
 
-from digestbot.model import Scored
-from digestbot.ranking.candidates import Index
+import numpy as np
+import numpy.typing as npt
+
+from digestbot.ranking.statistics import Floats, Rows, normalise
 from digestbot.ranking.weighing import AUTHOR_FLOOR
 
 LIKENESS = 0.5  # share of its score that a full copy of a chosen paper keeps back
 COPY = 0.9  # cosine from which two papers are one to a reader: the second waits until nothing else is left
 CROWD = 0.8  # what each further paper of the same topic counts of the one before
+REMEMBERED_BYTES = 32 << 20  # of cosines
+_DECIMALS = 1e9  # worth is compared as a whole number of these: rounding in the last digits turns no order
+_NO_COPY, _FOLLOWED = 2 * _DECIMALS, 4 * _DECIMALS  # above any worth, and above both
 
-# The least comes first: (not by a followed author, a copy of a chosen one, less the score that likeness leaves, its place
-# in the ranking, how many of the chosen it was compared with).
-Standing = tuple[bool, bool, float, int, int]
+
+class Likeness:
+    """The cosines between candidates, remembered for those that were chosen; room for all of some thousand."""
+
+    def __init__(self, vectors: Floats, *, remembered_bytes: int = REMEMBERED_BYTES) -> None:
+        count = len(vectors)
+        self.most = max(1, min(count, remembered_bytes // (4 * count or 1)))  # rows at once
+        self._vectors = vectors
+        self._cosines = np.empty((self.most, count), dtype=np.float32)
+        self._place = np.full(count, -1)  # of each candidate in the table
+        self._used = 0
+
+    @cached_property
+    def _directions(self) -> Floats:
+        return normalise(self._vectors)
+
+    def between(self, rows: Rows, others: Rows) -> npt.NDArray[np.float32]:
+        """Between each of at most `most` candidates and those in its row of `others`."""
+        fresh = np.unique(rows[self._place[rows] < 0])
+        if self._used + len(fresh) > self.most:
+            self._place[:], self._used = -1, 0
+            fresh = np.unique(rows)
+        end = self._used + len(fresh)
+        self._cosines[self._used : end] = self._directions[fresh] @ self._directions.T
+        self._place[fresh], self._used = np.arange(self._used, end), end
+        return np.asarray(self._cosines[self._place[rows][:, None], others])
 
 
-def diversify(index: Index, ranked: Sequence[Scored], *, most: int) -> list[Scored]:
-    """At most `most` of `ranked` in the order to show them; the choice for fewer begins the choice for more.
+def diversify(
+    likeness: Likeness, rows: Rows, scores: Floats, topics: Rows, *, starts: Rows, most: Rows
+) -> Rows:
+    """For each of a block of people where the papers of a digest stand, in the order to show them, and then -1.
 
-    Choosing a paper lowers what others stand for and never raises it, so only the leader of each topic is compared with
-    what was chosen meanwhile (lazy greedy: Minoux 1978).
+    rows, scores, topics: of all people's papers, each one's best first: the candidate, its score, and a number of the
+    topic that speaks for it, negative where none does. starts: where each person's papers begin, and where the last
+    one's end. most: papers each one wants; the choice for fewer begins the choice for more.
     """
-    rows = [index.row_of[paper.paper_id] for paper in ranked]
-    likeness = [0.0] * len(ranked)  # to the nearest of the chosen that it was compared with
-    topics: dict[str | None, list[Standing]] = {}
-    for at, paper in enumerate(ranked):
-        topics.setdefault(paper.topic, []).append((paper.score < AUTHOR_FLOOR, False, -paper.score, at, 0))
-    for queue in topics.values():
-        heapify(queue)
-    chosen: list[int] = []
-    likenesses: list[array[float]] = []  # of each chosen one to all
-    crowd = dict.fromkeys(topics, 1.0)
-    while topics and len(chosen) < most:
-        leaders = []
-        for topic, queue in topics.items():
-            while (compared := queue[0][4]) < len(chosen):
-                at = queue[0][3]
-                row = rows[at]
-                likeness[at] = max(likeness[at], max([of[row] for of in likenesses[compared:]]))
-                fresh = ranked[at].score * (1.0 - LIKENESS * likeness[at])
-                heapreplace(queue, (queue[0][0], likeness[at] >= COPY, -fresh, at, len(chosen)))
-            stranger, copy, less, at, _ = queue[0]
-            leaders.append((stranger, copy, round(less * crowd[topic], 9), at, topic))
-        *_, at, topic = min(leaders, key=lambda leader: leader[:4])
-        chosen.append(at)
-        likenesses.append(index.likeness(rows[at]))
-        heappop(topics[topic])
-        if not topics[topic]:
-            del topics[topic]
-        if topic is not None:
-            crowd[topic] *= CROWD
-    return [ranked[at] for at in chosen]
+    counts = np.diff(starts)
+    shown = np.full((len(most), most.max(initial=0)), -1)
+    for wanted in np.unique(most[counts > 0]):
+        people = np.flatnonzero((most == wanted) & (counts > 0))
+        for at in range(0, len(people), likeness.most):
+            part = people[at : at + likeness.most]
+            turns = np.arange(counts[part].max())
+            there = turns < counts[part, None]
+            places = np.where(there, starts[part, None] + turns, 0)
+            table = rows[places], np.where(there, scores[places], 0.0), topics[places]
+            columns = _take_turns(likeness, *table, most=wanted)
+            found = np.take_along_axis(places, np.maximum(columns, 0), axis=1)
+            shown[part, : columns.shape[1]] = np.where(columns < 0, -1, found)
+    return shown
+
+
+def _take_turns(likeness: Likeness, rows: Rows, scores: Floats, topics: Rows, *, most: int) -> Rows:
+    """The columns chosen from tables of people x papers, and then -1; a score of 0 is no paper."""
+    people = np.arange(len(rows))
+    chosen = np.full((len(rows), min(most, rows.shape[1])), -1)
+    taken = scores <= 0
+    followed = np.where(scores >= AUTHOR_FLOOR, _FOLLOWED, 0.0)
+    near = np.zeros(scores.shape)  # to the nearest of the chosen
+    crowd = np.ones(scores.shape)  # what a paper counts beside those that its topic already has
+    for turn in range(chosen.shape[1]):
+        standing = np.rint(scores * (1.0 - LIKENESS * near) * crowd * _DECIMALS) + followed
+        standing[near < COPY] += _NO_COPY
+        standing[taken] = -1.0
+        best = standing.argmax(axis=1)  # the first of equals
+        chosen[:, turn] = np.where(taken[people, best], -1, best)
+        taken[people, best] = True
+        np.maximum(near, likeness.between(rows[people, best], rows), out=near)
+        topic = topics[people, best]
+        crowd[topics == np.where(topic < 0, -2, topic)[:, None]] *= CROWD
+    return chosen

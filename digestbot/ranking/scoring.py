@@ -2,46 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
-from itertools import chain, pairwise, repeat
+from functools import cached_property
+from itertools import chain, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from digestbot.model import Paper, PaperId, Reason, ReasonKind, Scored, Topic, TopicProfile
 from digestbot.ranking.candidates import Index, with_others
 from digestbot.ranking.directions import topic_text
+from digestbot.ranking.diversity import Likeness, diversify
 from digestbot.ranking.statistics import Bools, Embeddings, Floats
 from digestbot.ranking.topics import MEANING, Numbers, TopicReader, clear_from
 from digestbot.ranking.votes import VoteEvidence, VoteLearner, latest_opinions
 from digestbot.ranking.weighing import Block, Entries, speaks_alone, weigh
 
 AUTHORED = 100.0  # loudness of a followed author: outdoes all terms
+DEPTH = 5  # ranked papers per paper that a digest shows: what diversity chooses from
+
+Out = tuple[AbstractSet[int], AbstractSet[int]]  # rows that are barred, and those that are excluded
+_NONE_OUT: Out = frozenset(), frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(NamedTuple):
     """What one subscriber's profile says of the candidates."""
 
-    scored: tuple[Scored, ...]  # best first, at most `depth`
-    scores: tuple[float, ...]  # all above 0, best first
+    scored: tuple[Scored, ...]  # best first, or in the order to show them
+    best: float  # of all scores; 0: there is none
+    above: int  # papers that score more than the minimum, also beyond `scored`
     candidates: int  # left after those sent or voted on
     excluded: int  # of these, barred by an excluded term
-    describe: Callable[[Scored], Scored] = field(
-        compare=False, repr=False
-    )  # adds the reasons, where they were left out
 
-    @property
-    def best(self) -> float:
-        return self.scores[0] if self.scores else 0.0
 
-    def above(self, minimum: float) -> int:
-        """How many papers score more than `minimum`."""
-        return sum(score > minimum for score in self.scores)
+class Limits(NamedTuple):
+    """Of a subscriber's digest."""
+
+    min_score: float = 0.0
+    max_papers: int = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +65,7 @@ class Ranker:
     def __init__(self, index: Index) -> None:
         self.index = index
         self.reader = TopicReader(index)
+        self._likeness = Likeness(index.vectors[: index.size])
         self._learner: VoteLearner | None = None
 
     def with_others(self, papers: Sequence[Paper], embeddings: Embeddings | None = None) -> Ranker:
@@ -128,14 +131,14 @@ class Ranker:
         learner.prepare(voted)
         return [learner.learn(opinion, now) if opinion else None for opinion in opinions]
 
-    def _out(self, profile: TopicProfile, sent: AbstractSet[PaperId]) -> tuple[set[int], set[int]]:
+    def _out(self, profile: TopicProfile, sent: AbstractSet[PaperId]) -> Out:
         """Rows sent before or voted on, and rows that an excluded term bars."""
+        terms = [term for topic in profile.topics for term in topic.exclude]
+        if not (sent or profile.votes or terms):
+            return _NONE_OUT
         row_of, size = self.index.row_of, self.index.size
-        if not sent and not profile.votes and not any(topic.exclude for topic in profile.topics):
-            return set(), set()
         papers = {*sent, *(vote.paper_id for vote in profile.votes)}
         barred = {row for paper in papers if (row := row_of.get(paper, size)) < size}
-        terms = [term for topic in profile.topics for term in topic.exclude]
         return barred, {row for term in terms for row in self.index.matches(term)} - barred
 
     def rank(
@@ -145,58 +148,119 @@ class Ranker:
         *,
         now: datetime,
         depth: int,
-        reasons: bool = True,
     ) -> list[Ranking]:
-        """One ranking per profile; `barred[i]` was already sent to subscriber i, `now` ages the votes.
-
-        Naming reasons takes time: without `reasons`, `Ranking.describe` names them for those chosen.
+        """One ranking per profile, the best `depth` papers first; `barred[i]` was already sent to subscriber i, `now`
+        ages the votes.
 
         Papers voted on and papers with an excluded term never appear. Equal scores are in the order of ids. Give
         blocks of about 1,000 profiles: memory is some arrays of profiles x candidates.
         """
+        found = self._find(profiles, barred, now)
+        best = found.first(np.full(len(profiles), depth))
+        return _rankings(found, np.diff(found.starts), best.scored(), np.diff(best.starts))
+
+    def choose(
+        self,
+        profiles: Sequence[TopicProfile],
+        barred: Sequence[AbstractSet[PaperId]],
+        limits: Sequence[Limits],
+        *,
+        now: datetime,
+    ) -> list[Ranking]:
+        """As rank(), but with the papers that a digest within its limits shows, in the order to show them."""
+        found = self._find(profiles, barred, now)
+        least = np.array([one.min_score for one in limits])
+        most = np.array([one.max_papers for one in limits], dtype=np.int64)
+        above = found.count_above(least)
+        best = found.first(np.minimum(above, DEPTH * most))
+        shown = diversify(
+            self._likeness,
+            best.entries.rows,
+            best.entries.scores,
+            best.headings(),
+            starts=best.starts,
+            most=most,
+        )
+        return _rankings(found, above, best.scored(shown[shown >= 0]), np.sum(shown >= 0, axis=1))
+
+    def _find(
+        self, profiles: Sequence[TopicProfile], barred: Sequence[AbstractSet[PaperId]], now: datetime
+    ) -> _Found:
         block = self._block(profiles, now)
         out = [self._out(profile, sent) for profile, sent in zip(profiles, barred, strict=True)]
-        entries = _ordered(self.index, _without(block, weigh(block), out))
-        named = _Named(self.index, block, entries)
-        starts = np.searchsorted(entries.profiles, np.arange(len(profiles) + 1)).tolist()
-        scores = entries.scores.tolist()
-        found = []
-        for at, (start, end) in enumerate(pairwise(starts)):
-            describe = partial(named.describe, at, start, end)
-            scored = named.scored[start : min(end, start + depth)]
-            found.append(
-                Ranking(
-                    scored=tuple(map(describe, scored) if reasons else scored),
-                    scores=tuple(scores[start:end]),
-                    candidates=self.index.size - len(out[at][0]),
-                    excluded=len(out[at][1]),
-                    describe=describe,
-                )
+        return _Found(self.index, block, _ordered(self.index, _without(block, weigh(block), out)), out)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The entries of a block that have a score, each profile's best first."""
+
+    index: Index
+    block: Block
+    entries: Entries
+    out: Sequence[Out]
+
+    @cached_property
+    def starts(self) -> Numbers:
+        """Where each profile's entries begin, and where the last one's end."""
+        return np.searchsorted(self.entries.profiles, np.arange(len(self.block) + 1))
+
+    @cached_property
+    def topics(self) -> Numbers:
+        """For each entry the number of the topic that speaks loudest; -1 where none does."""
+        return loudest(self.block, self.entries)
+
+    def headings(self) -> Numbers:
+        """As topics(), but topics of one name have one number."""
+        numbers, places = np.unique(self.topics, return_inverse=True)
+        known, named = self.block.known.topics, dict[str, int]()
+        said = [named.setdefault(known[at].name, len(named)) if at >= 0 else -1 for at in numbers.tolist()]
+        return np.array(said, dtype=np.int64)[places]
+
+    def count_above(self, least: Floats) -> Numbers:
+        """How many entries of each profile score more than its minimum."""
+        profiles = self.entries.profiles
+        return np.bincount(profiles[self.entries.scores > least[profiles]], minlength=len(self.block))
+
+    def first(self, counts: Numbers) -> _Found:
+        """With the first so many of each profile's entries."""
+        profiles = self.entries.profiles
+        at = np.arange(len(profiles)) - self.starts[profiles]
+        return replace(self, entries=self.entries.of(np.flatnonzero(at < counts[profiles])))
+
+    def scored(self, places: Numbers | slice = slice(None)) -> list[Scored]:
+        """The entries at these places, with their topics and reasons."""
+        entries, known = self.entries, self.block.known.topics
+        parts = entries.profiles, entries.rows, self.topics, self.index.ids[entries.rows], entries.scores
+        return [
+            Scored(paper, score, None if topic < 0 else known[topic].name, self._why(profile, row, topic))
+            for profile, row, topic, paper, score in zip(
+                *(part[places].tolist() for part in parts), strict=True
             )
-        return found
+        ]
 
-
-class _Named:
-    """Entries with the topic of each."""
-
-    def __init__(self, index: Index, block: Block, entries: Entries) -> None:
-        names = [*(topic.name for topic in block.known.topics), None]
-        self._index, self._block = index, block
-        self._numbers = loudest(block, entries).tolist()
-        self._rows = entries.rows.tolist()
-        self._ids = index.ids[entries.rows].tolist()
-        topics = [names[number] for number in self._numbers]
-        self.scored = list(map(Scored, self._ids, entries.scores.tolist(), topics, repeat(())))
-
-    def describe(self, profile: int, start: int, end: int, scored: Scored) -> Scored:
-        """With the reasons, the strongest first. The profile's entries are those from `start` to before `end`."""
-        at = self._ids.index(scored.paper_id, start, end)
-        row, number, block = self._rows[at], self._numbers[at], self._block
-        why = block.reader.reasons(block.known, number, row) if number >= 0 else ()
+    def _why(self, profile: int, row: int, topic: int) -> tuple[Reason, ...]:
+        """The strongest reason first."""
+        block = self.block
+        why = block.reader.reasons(block.known, topic, row) if topic >= 0 else ()
         votes = block.votes[profile]
         if votes and row in votes.nearest:
-            why = (*why, Reason(ReasonKind.LIKED, self._index.papers[votes.nearest[row]].record.title))
-        return Scored(scored.paper_id, scored.score, scored.topic, why)
+            why = (*why, Reason(ReasonKind.LIKED, self.index.papers[votes.nearest[row]].record.title))
+        return why
+
+
+def _rankings(found: _Found, above: Numbers, scored: Sequence[Scored], counts: Numbers) -> list[Ranking]:
+    """One for each profile; `scored` has so many of each, one profile's after another's."""
+    best = np.zeros(len(counts))
+    some = np.flatnonzero(np.diff(found.starts))
+    best[some] = found.entries.scores[found.starts[some]]
+    ends, size = np.cumsum([0, *counts]).tolist(), found.index.size
+    return [
+        Ranking(tuple(scored[start:end]), first, more, size - len(barred), len(excluded))
+        for (start, end), first, more, (barred, excluded) in zip(
+            pairwise(ends), best.tolist(), above.tolist(), found.out, strict=True
+        )
+    ]
 
 
 def embedded_texts(profiles: Sequence[TopicProfile]) -> set[str]:
@@ -224,7 +288,7 @@ def rank(
     return Ranker(index).rank(profiles, barred, now=now, depth=depth)
 
 
-def _without(block: Block, entries: Entries, out: Sequence[tuple[set[int], set[int]]]) -> Entries:
+def _without(block: Block, entries: Entries, out: Sequence[Out]) -> Entries:
     """The entries with a score, without those barred or excluded."""
     kept = entries.scores > 0
     gone = [(at, row) for at, parts in enumerate(out) for rows in parts for row in rows]
