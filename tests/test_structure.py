@@ -185,3 +185,11 @@ def test_help_loads_nothing_heavy() -> None:
         "starlette",
         "cryptography",
     }
+
+
+def test_a_pass_with_nothing_to_do_loads_no_sparse_matrices() -> None:
+    """They are a quarter of a program's start; `import scipy` leaves its parts until they are used."""
+    code = "import sys, digestbot.pipeline\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "digestbot.ranking.scoring" in done.stdout.split()
+    assert "scipy.sparse" not in done.stdout.split()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy
 
 from digestbot.model import Paper, PaperId
 from digestbot.ranking.embedding import Embedder
@@ -39,7 +39,7 @@ class Index:
     size: int  # candidates
     ids: Rows  # of the candidates
     vectors: Floats  # candidates and voted papers x dimensions, around the catalogue's mean
-    words: sparse.csr_array  # their TF-IDF rows
+    words: scipy.sparse.csr_array  # their TF-IDF rows
     postings: Mapping[str, Positions]
     lengths: Floats  # of candidates, in average papers
     families: Mapping[
@@ -161,7 +161,7 @@ def with_others(index: Index, others: Sequence[Paper], embeddings: Embeddings | 
         papers=papers,
         row_of={paper.id: row for row, paper in enumerate(papers)},
         vectors=np.vstack([index.vectors, around_mean(model, raw)]),
-        words=sparse.vstack([index.words, table], format="csr"),
+        words=scipy.sparse.vstack([index.words, table], format="csr"),
     )
 
 

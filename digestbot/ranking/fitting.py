@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from digestbot.model import Paper
 from digestbot.ranking.statistics import (
@@ -103,7 +103,7 @@ def _count(papers: Sequence[Paper]) -> _Count:
     return count
 
 
-def _tabulate(count: _Count) -> tuple[tuple[str, ...], Counts, sparse.csr_array]:
+def _tabulate(count: _Count) -> tuple[tuple[str, ...], Counts, scipy.sparse.csr_array]:
     """The kept features in the order of the alphabet, their papers, and the TF-IDF rows over them."""
     found, often = np.array(count.found, dtype=np.int32), np.array(count.often, dtype=np.float64)
     papers = len(count.lengths)
@@ -116,7 +116,7 @@ def _tabulate(count: _Count) -> tuple[tuple[str, ...], Counts, sparse.csr_array]
     here = column_of[found] >= 0
     ends = np.concatenate([[0], np.cumsum(here)])[count.ends]
     weights = (1.0 + np.log(often[here])) * rarity[found[here]]
-    table = sparse.csr_array((weights, column_of[found[here]], ends), shape=(papers, len(kept)))
+    table = scipy.sparse.csr_array((weights, column_of[found[here]], ends), shape=(papers, len(kept)))
     return tuple(kept), frequency[numbers], of_length_one(table)
 
 
@@ -128,7 +128,7 @@ def _kept_features(numbers: dict[str, int], frequency: Counts, papers: int) -> l
     return sorted(name for _, name in heapq.nsmallest(MOST_FEATURES, enough))
 
 
-def _singular_vectors(table: sparse.csr_array, rank: int) -> Floats:
+def _singular_vectors(table: scipy.sparse.csr_array, rank: int) -> Floats:
     """The first `rank` right singular vectors of `table` as columns, rounded as they are stored."""
     if rank < 1:
         return np.zeros((table.shape[1], 0))
@@ -141,7 +141,7 @@ def _singular_vectors(table: sparse.csr_array, rank: int) -> Floats:
     return np.asarray(basis @ right[:rank].T).astype(np.float16).astype(np.float64)
 
 
-def _with_space(model: Model, raw: Floats, table: sparse.csr_array) -> Model:
+def _with_space(model: Model, raw: Floats, table: scipy.sparse.csr_array) -> Model:
     """The model with mean, covariance and background of its papers' vectors, rounded as they are stored."""
     if not len(raw):
         return model

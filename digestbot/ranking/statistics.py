@@ -17,7 +17,7 @@ from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy
 
 from digestbot.model import PaperId
 from digestbot.ranking.words import features
@@ -55,7 +55,7 @@ class Model:
     length: float  # root mean square length of the papers' embeddings around their mean
     covariance: Floats  # of the papers' vectors
     background: Floats  # vectors of a sample of the papers
-    background_words: sparse.csr_array  # TF-IDF rows of the same sample
+    background_words: scipy.sparse.csr_array  # TF-IDF rows of the same sample
 
     @cached_property
     def position(self) -> dict[str, int]:
@@ -128,7 +128,7 @@ def load(data: bytes) -> Model:
             known = tuple(names.split("\n")) if names else ()
             ends = parts["word_ends"]
             stored = parts["word_values"].astype(np.float64), parts["word_columns"], ends
-            rows = sparse.csr_array(stored, shape=(len(ends) - 1, len(known)))
+            rows = scipy.sparse.csr_array(stored, shape=(len(ends) - 1, len(known)))
             return Model(features=known, background_words=rows, **head, **arrays, **wide)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise (
@@ -136,7 +136,7 @@ def load(data: bytes) -> Model:
         ) from error
 
 
-def raw_vectors(model: Model, table: sparse.csr_array) -> Floats:
+def raw_vectors(model: Model, table: scipy.sparse.csr_array) -> Floats:
     """Lexical part of raw vectors from TF-IDF rows; zeros where a row shares no feature with the catalogue."""
     return at_both_resolutions(table @ model.projection)
 
@@ -167,7 +167,7 @@ def counts(title: Sequence[str], abstract: Sequence[str]) -> Counter[str]:
     return found
 
 
-def weigh(model: Model, rows: Sequence[Counter[str]]) -> sparse.csr_array:
+def weigh(model: Model, rows: Sequence[Counter[str]]) -> scipy.sparse.csr_array:
     """TF-IDF of the rows, each of length 1: (1 + log tf) x rarity."""
     rarity, position = model.rarities, model.position
     weights = [
@@ -181,17 +181,17 @@ def weigh(model: Model, rows: Sequence[Counter[str]]) -> sparse.csr_array:
     return of_length_one(sparse_rows(model, weights))
 
 
-def of_length_one(table: sparse.csr_array) -> sparse.csr_array:
+def of_length_one(table: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
     norms = np.sqrt(table.multiply(table).sum(axis=1))
-    return sparse.csr_array(sparse.diags_array(1.0 / np.where(norms > 0, norms, 1.0)) @ table)
+    return scipy.sparse.csr_array(scipy.sparse.diags_array(1.0 / np.where(norms > 0, norms, 1.0)) @ table)
 
 
-def sparse_rows(model: Model, rows: Sequence[Mapping[int, float]]) -> sparse.csr_array:
+def sparse_rows(model: Model, rows: Sequence[Mapping[int, float]]) -> scipy.sparse.csr_array:
     """One row of the table for each mapping of a feature's column to its weight."""
     ends = np.cumsum([0, *map(len, rows)])
     columns = np.fromiter(chain.from_iterable(rows), np.int32, ends[-1])
     weights = np.fromiter(chain.from_iterable(row.values() for row in rows), float, ends[-1])
-    return sparse.csr_array((weights, columns, ends), shape=(len(rows), len(model.features)))
+    return scipy.sparse.csr_array((weights, columns, ends), shape=(len(rows), len(model.features)))
 
 
 def normalise(vectors: Floats) -> Floats:

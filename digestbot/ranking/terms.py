@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from digestbot.ranking.candidates import Index
 from digestbot.ranking.statistics import TITLE_WEIGHT, Floats, Model, sparse_rows
@@ -83,12 +83,12 @@ def latents(model: Model, terms: Sequence[TermEvidence]) -> Floats:
     return np.asarray(sparse_rows(model, [said.whole for said in terms]) @ model.projection) * model.strength
 
 
-def by_row(said: Sequence[Mapping[int, float]], size: int) -> sparse.csr_array:
+def by_row(said: Sequence[Mapping[int, float]], size: int) -> scipy.sparse.csr_array:
     """A table of terms x candidates."""
     ends = np.cumsum([0, *map(len, said)])
     rows = np.fromiter((row for one in said for row in one), np.int64, ends[-1])
     values = np.fromiter((value for one in said for value in one.values()), np.float32, ends[-1])
-    return sparse.csr_array((values, rows, ends), shape=(len(said), size))
+    return scipy.sparse.csr_array((values, rows, ends), shape=(len(said), size))
 
 
 def rarity(model: Model, term: str) -> float:

@@ -13,7 +13,7 @@ from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy
 
 from digestbot.model import Reason, ReasonKind, Topic
 from digestbot.ranking.candidates import Index
@@ -129,7 +129,7 @@ class TopicReader:
         ends = np.cumsum([0, *map(len, columns)])
         flat = np.fromiter(chain.from_iterable(columns), np.int64, ends[-1])
         ones = np.ones(ends[-1], dtype=np.float32)
-        has = sparse.csr_array((ones, flat, ends), shape=(len(topics), len(terms)))
+        has = scipy.sparse.csr_array((ones, flat, ends), shape=(len(topics), len(terms)))
         size = self._index.size
         (has @ by_row([term.values for term in terms], size)).toarray(out=said.terms)
         (has @ by_row([term.mentions for term in terms], size)).toarray(out=said.mentions)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from digestbot.model import Opinion, PaperId, Vote
 from digestbot.ranking.candidates import Index
@@ -153,7 +153,7 @@ class WordView:
     def __init__(self, index: Index) -> None:
         model = index.model
         self._rows = index.words
-        self._others = sparse.vstack([index.words[: index.size], model.background_words], format="csr")
+        self._others = scipy.sparse.vstack([index.words[: index.size], model.background_words], format="csr")
         level = WORD_RIDGE * float(model.variance.mean())
         self._latent = index.words @ model.projection
         self._common = (self._others @ model.projection) * (model.variance / (model.variance + level))
