@@ -171,7 +171,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     """The variables of one .env file, literally: no ${...} expansion. A missing file has none."""
     if not path.is_file():
         return {}
-    logging.getLogger("dotenv").setLevel(logging.ERROR)  # _slips() names lines that cannot be read
+    logging.getLogger("dotenv").setLevel(logging.ERROR)  # _bad_lines() names them
     try:
         found = dotenv.dotenv_values(path, interpolate=False, encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
