@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
+from digestbot.model import Reason, ReasonKind
 from digestbot.ranking.candidates import Index
 from digestbot.ranking.statistics import TITLE_WEIGHT, Floats, Model, sparse_rows
 from digestbot.ranking.words import features, phrase
@@ -34,6 +35,7 @@ class TermEvidence:
     mentions: Mapping[int, float]  # CERTAIN where there is no doubt that the paper is on it
     frequency: float  # papers of the catalogue with the term
     vague: bool  # a common word by itself
+    reasons: tuple[Reason, ...]  # what a reader is told where no other term stands
     whole: Mapping[
         int, float
     ]  # weights of the features that stand for it, if the catalogue knows all of them
@@ -72,6 +74,7 @@ class TermReader:
             },
             frequency=phrase_frequency(model, term),
             vague=common and one_word,
+            reasons=(Reason(ReasonKind.TERM, term),),
             whole={}
             if None in columns
             else {column: model.rarities[column] for column in columns if column is not None},

@@ -7,7 +7,7 @@ model where its words lie. How far a paper lies in that direction is told in sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -78,7 +78,6 @@ class Known:
     said: Topics
     topics: list[Topic] = field(default_factory=list)
     numbers: dict[Topic, int] = field(default_factory=dict)
-    reasons: dict[tuple[int, int], tuple[Reason, ...]] = field(default_factory=dict)  # by number and row
 
 
 class TopicReader:
@@ -169,27 +168,29 @@ class TopicReader:
     def matched(self, topic: Topic, row: int) -> list[str]:
         """The topic's terms that the paper has, strongest first."""
         read = self.terms.read
-        found = [(-value, term) for term in topic.terms if (value := read(term).values.get(row)) is not None]
-        return [term for _, term in sorted(set(found))] if len(found) > 1 else [term for _, term in found]
+        found = {(-read(term).values[row], term) for term in topic.terms if row in read(term).values}
+        return [term for _, term in sorted(found)]
 
     def reasons(self, known: Known, number: int, row: int) -> tuple[Reason, ...]:
         """Why the topic of this number speaks for the paper: only what a reader can check."""
-        found = known.reasons.get((number, row))
-        if found is None:
-            found = known.reasons[number, row] = tuple(self._name_reasons(known, number, row))
-        return found
-
-    def _name_reasons(self, known: Known, number: int, row: int) -> Iterator[Reason]:
-        topic = known.topics[number]
+        topic, why = known.topics[number], self._reasons(known, number, row)
         if topic.authors and (author := self.authored(topic).get(row)):
-            yield Reason(ReasonKind.AUTHOR, author)
-        matched = self.matched(topic, row)
-        if matched:
-            yield Reason(ReasonKind.TERM, ", ".join(matched[:3]))
-        elif known.said.mentions[number, row] > 0:
-            yield Reason(ReasonKind.CATEGORY, self.categories(topic)[row])
-        elif known.said.meaning[number, row] > 0:
-            yield Reason(ReasonKind.SIMILAR_TOPIC, topic.name)
+            return Reason(ReasonKind.AUTHOR, author), *why
+        return why
+
+    def _reasons(self, known: Known, number: int, row: int) -> tuple[Reason, ...]:
+        """Those that are no author."""
+        topic, read = known.topics[number], self.terms.read
+        found = [said for said in map(read, topic.terms) if row in said.values]
+        if len(found) == 1:
+            return found[0].reasons
+        if found:
+            return (Reason(ReasonKind.TERM, ", ".join(self.matched(topic, row)[:3])),)
+        if known.said.mentions[number, row] > 0:
+            return (Reason(ReasonKind.CATEGORY, self.categories(topic)[row]),)
+        if known.said.meaning[number, row] > 0:
+            return (Reason(ReasonKind.SIMILAR_TOPIC, topic.name),)
+        return ()
 
 
 def clear_from(model: Model) -> float:
