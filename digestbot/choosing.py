@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property, partial
-from itertools import islice
 
 from digestbot import ranking
 from digestbot.compose import Choice, Nothing, compose
@@ -106,10 +105,25 @@ def choose(
     profiles = [TopicProfile(s.preferences.topics, votes.get(s.id, ())) for s in subscribers]
     _know_topics(desk, ranker, profiles, candidates.now)
     limits = [ranking.Limits(s.preferences.min_score, s.preferences.max_papers) for s in subscribers]
+    fit = partial(_fit, desk, candidates)
     rankings = ranker.choose(profiles, [sent[i] for i in ids], limits, now=candidates.now)
     return {
-        subscriber.id: _digest(
-            desk, candidates, ranker.index, subscriber, slots[subscriber.id], found, profile, sent
+        subscriber.id: compose(
+            subscriber.id,
+            slots[subscriber.id],
+            Choice(
+                own=found.scored,
+                best=found.best,
+                above=found.above,
+                candidates=found.candidates,
+                excluded=found.excluded,
+                trending=_trending_for(candidates, ranker.index, profile, sent[subscriber.id]),
+                has_profile=bool(profile.topics or profile.votes),
+            ),
+            subscriber.preferences,
+            now=candidates.now,
+            fresh=len(candidates.papers),
+            fit=fit,
         )
         for subscriber, found, profile in zip(subscribers, rankings, profiles, strict=True)
     }
@@ -119,38 +133,6 @@ def _know_topics(desk: Desk, ranker: ranking.Ranker, profiles: Sequence[TopicPro
     """With an embedding model: topics are embedded once, not anew in every tick."""
     if desk.embedder and desk.keeps_embeddings and ranker.reader.knows_meaning:
         know_texts(desk.storage, desk.embedder, ranker.index, ranking.embedded_texts(profiles), now)
-
-
-def _digest(
-    desk: Desk,
-    candidates: Candidates,
-    index: ranking.Index,
-    subscriber: Subscriber,
-    slot: date,
-    found: ranking.Ranking,
-    profile: TopicProfile,
-    sent: Mapping[SubscriberId, set[PaperId]],
-) -> Digest | Nothing:
-    preferences = subscriber.preferences
-    trending = 2 * preferences.max_papers  # as many as fit, should the others be in already
-    choice = Choice(
-        own=found.scored,
-        best=found.best,
-        above=found.above,
-        candidates=found.candidates,
-        excluded=found.excluded,
-        trending=tuple(islice(_trending_for(candidates, index, profile, sent[subscriber.id]), trending)),
-        has_profile=bool(profile.topics or profile.votes),
-    )
-    return compose(
-        subscriber.id,
-        slot,
-        choice,
-        preferences,
-        now=candidates.now,
-        fresh=len(candidates.papers),
-        fit=partial(_fit, desk, candidates),
-    )
 
 
 def _sent(
@@ -184,7 +166,7 @@ def _trending_for(
     for topic in profile.topics:
         for term in topic.exclude:
             out |= {index.papers[row].id for row in index.matches(term)}
-    return (paper for paper in candidates.trending if paper.paper_id not in out)
+    yield from (paper for paper in candidates.trending if paper.paper_id not in out)
 
 
 def _fit(desk: Desk, candidates: Candidates, shown: Sequence[PaperId]) -> Sequence[CardLength]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import islice
+from itertools import chain, islice
+from typing import NamedTuple
 
 from digestbot.model import (
     CardLength,
@@ -14,7 +15,6 @@ from digestbot.model import (
     DigestPaper,
     PaperId,
     Preferences,
-    ReasonKind,
     Scored,
     SubscriberId,
 )
@@ -24,8 +24,7 @@ Fit = Callable[
 ]  # lengths for the first papers, as many as a mail can hold
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """What ranking says of one subscriber's candidates."""
 
     own: tuple[
@@ -35,9 +34,7 @@ class Choice:
     above: int  # how many candidates score more than the subscriber's minimum, also beyond `own`
     candidates: int  # not sent before, not voted on
     excluded: int  # of these, barred by an excluded term
-    trending: tuple[
-        Scored, ...
-    ] = ()  # best first, at least twice as many as wanted; none sent, voted on or excluded
+    trending: Iterable[Scored] = ()  # best first, read once as far as needed; none sent, voted on or excluded
     has_profile: bool = True  # False: neither topics nor votes
 
 
@@ -63,20 +60,20 @@ def compose(
 
     Trending papers accompany those chosen for the profile and alone make no mail; without a profile they are the digest.
     """
-    if not choice.has_profile:
-        chosen, more = list(choice.trending[: preferences.max_papers]), 0
-    else:
+    if choice.has_profile:
         own, trending = _choose(choice, preferences)
-        chosen, more = [*own, *trending], max(0, choice.above - len(own))
-    if not chosen:
+        more = max(0, choice.above - len(own))
+    else:
+        own, trending, more = (), list(islice(choice.trending, preferences.max_papers)), 0
+    shown = [*_in_sections(own), *trending]
+    if not shown:
         return _nothing(choice, fresh)
-    shown = _in_sections(chosen)
     lengths = fit([paper.paper_id for paper in shown])
-    papers = tuple(
-        DigestPaper(p.paper_id, round(p.score, 3), p.topic, p.reasons, length)
-        for p, length in zip(shown, lengths, strict=False)
-    )
-    return Digest(subscriber_id, slot, now, papers, more + len(shown) - len(papers))
+    papers = [
+        DigestPaper(paper_id, round(score, 3), topic, reasons, length)
+        for (paper_id, score, topic, reasons), length in zip(shown, lengths, strict=False)
+    ]
+    return Digest(subscriber_id, slot, now, tuple(papers), more + len(shown) - len(papers))
 
 
 def _choose(choice: Choice, preferences: Preferences) -> tuple[Sequence[Scored], list[Scored]]:
@@ -91,17 +88,12 @@ def _choose(choice: Choice, preferences: Preferences) -> tuple[Sequence[Scored],
     return own, list(islice(others, accompanying))
 
 
-def _in_sections(chosen: Sequence[Scored]) -> list[Scored]:
-    """Topic by topic, the topic of the first choice first; trending papers at the end."""
-    sections: dict[tuple[bool, str | None], list[Scored]] = {}
-    for paper in chosen:
-        sections.setdefault((_is_trending(paper), paper.topic), []).append(paper)
-    ordered = sorted(sections, key=lambda key: key[0])
-    return [paper for key in ordered for paper in sections[key]]
-
-
-def _is_trending(paper: Scored) -> bool:
-    return bool(paper.reasons) and paper.reasons[0].kind is ReasonKind.TRENDING
+def _in_sections(own: Sequence[Scored]) -> list[Scored]:
+    """Topic by topic, the topic of the first choice first."""
+    sections: dict[str | None, list[Scored]] = {}
+    for paper in own:
+        sections.setdefault(paper.topic, []).append(paper)
+    return list(chain.from_iterable(sections.values()))
 
 
 def _nothing(choice: Choice, fresh: int) -> Nothing:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, time
+from functools import lru_cache
 
 from digestbot.model import (
     Opinion,
@@ -263,17 +264,23 @@ def read_subscriber(row: Row) -> Subscriber:
         email=str(email),
         name=None if name is None else str(name),
         status=Status(str(status)),
-        schedule=Schedule(
-            timezone=str(zone),
-            send_at=time.fromisoformat(str(send_at)),
-            days=tuple(str(days).split(",")) if days else (),
-            paused_until=None if paused is None else date.fromisoformat(str(paused)),
-        ),
+        schedule=_schedule(zone, send_at, days, paused),
         preferences=Preferences(
             as_int(papers), _float(score), _float(share), _topics(str(topics)), bool(quiet)
         ),
         confirmed_at=None if confirmed is None else from_epoch(confirmed),
         next_due_at=None if due is None else from_epoch(due),
+    )
+
+
+@lru_cache(maxsize=1 << 12)
+def _schedule(zone: Value, send_at: Value, days: Value, paused: Value) -> Schedule:
+    """One for all who have the same."""
+    return Schedule(
+        timezone=str(zone),
+        send_at=time.fromisoformat(str(send_at)),
+        days=tuple(str(days).split(",")) if days else (),
+        paused_until=None if paused is None else date.fromisoformat(str(paused)),
     )
 
 
