@@ -41,7 +41,7 @@ Figures = dict[str, float]
 
 def main() -> None:
     print(
-        "readers    papers days  digests    s     us/digest  reference us  peak MB  bytes/digest  nothing due s"
+        "readers    papers days  digests    s     us/digest  reference us  peak MB  bytes/digest   sent  nothing due s"
     )
     wanted = [int(word) for word in sys.argv[1:]]
     readers = [shown(measure(number, USUAL_PAPERS, 0)) for number in wanted or READERS]
@@ -55,7 +55,7 @@ def shown(row: Figures) -> Figures:
     print(
         f"{row['readers']:9,.0f} {row['papers']:6,.0f} {row['days']:4,.0f} {row['digests']:9,.0f}"
         f" {row['seconds']:7.1f} {row['cpu_us']:9.0f} {row['reference_us']:12.2f} {row['peak_mb']:9.0f}"
-        f" {row['bytes']:12.0f} {row['idle_s']:12.2f}",
+        f" {row['bytes']:12.0f} {row['bytes_sent']:6.0f} {row['idle_s']:12.2f}",
         flush=True,
     )
     return row
@@ -83,12 +83,13 @@ def one(readers: int, papers: int, days: int) -> Figures:
             wall, cpu = time.perf_counter(), cpu_s()
             digests = compose_everybody(desk, NOW).composed
             wall, cpu = time.perf_counter() - wall, cpu_s() - cpu
+            composed = database_bytes(desk) - before
             desk.storage.db.execute(
                 "UPDATE outbox SET state = 'sent', reply = '250 2.0.0 Ok', finished_at = due_at WHERE state = 'queued'"
             )
             kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
             peak_mb = max(resource.getrusage(kind).ru_maxrss for kind in kinds) / 1024
-            size = database_bytes(desk) - before
+            sent = database_bytes(desk) - before
         return {
             "readers": readers,
             "papers": papers,
@@ -98,7 +99,8 @@ def one(readers: int, papers: int, days: int) -> Figures:
             "cpu_us": cpu / readers * 1e6,
             "reference_us": reference_us,
             "peak_mb": peak_mb,
-            "bytes": size / max(digests, 1),
+            "bytes": composed / max(digests, 1),
+            "bytes_sent": sent / max(digests, 1),
             "idle_s": seconds_of(lambda: idle_pass(Path(name))),
         }
 
