@@ -12,7 +12,7 @@ import binascii
 import enum
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -108,7 +108,7 @@ class Links:
         return self._url("feed", Purpose.FEED, subscriber_id) + ".xml"
 
     def feedback(self, subscriber_id: SubscriberId, slot: date, paper_id: PaperId, opinion: Opinion) -> str:
-        tokens = self.feedback_tokens(subscriber_id, slot, paper_id)
+        [tokens] = self.feedback_tokens(subscriber_id, slot, [paper_id])
         return self.feedback_start() + tokens[_OPINIONS.index(opinion)].decode()
 
     def feedback_start(self) -> str:
@@ -116,16 +116,11 @@ class Links:
         return f"{self.base_url}/feedback/"
 
     def feedback_tokens(
-        self, subscriber_id: SubscriberId, slot: date, paper_id: PaperId
-    ) -> tuple[bytes, bytes, bytes]:
-        """The tokens of feedback() for more, less and save. A mail has thirty, so they share their work."""
-        start = _FEEDBACK + _varint(subscriber_id) + _varint(_day(slot)) + _varint(paper_id)
-        mac = self._feedback_macs[0](start)
-        return (
-            _base64(start + b"\0" + mac[:MAC_BYTES]),
-            _base64(start + b"\1" + mac[MAC_BYTES : 2 * MAC_BYTES]),
-            _base64(start + b"\2" + mac[2 * MAC_BYTES : 3 * MAC_BYTES]),
-        )
+        self, subscriber_id: SubscriberId, slot: date, papers: Iterable[PaperId]
+    ) -> list[tuple[bytes, bytes, bytes]]:
+        """Of each paper the tokens of feedback() for more, less and save. A mail has thirty, so they share their work."""
+        start = _FEEDBACK + _varint(subscriber_id) + _varint(_day(slot))
+        return [self._opinion_tokens(start + _varint(paper_id)) for paper_id in papers]
 
     # ---- tags in addresses --------------------------------------------------------------------------------------
 
@@ -215,6 +210,22 @@ class Links:
 
     def _left_side(self, text: str) -> str:
         return _base32(self._macs[0](b"message-id " + text.encode())[:15])
+
+    def _opinion_tokens(self, start: bytes) -> tuple[bytes, bytes, bytes]:
+        mac = self._feedback_macs[0](start)
+        size = len(start) + 1 + MAC_BYTES
+        gap = bytes(-size % 3)  # so that no letter of base64 belongs to two tokens, which are written at once
+        written = _base64(
+            b"".join(
+                (
+                    *(start, b"\0", mac[:MAC_BYTES], gap),
+                    *(start, b"\1", mac[MAC_BYTES : 2 * MAC_BYTES], gap),
+                    *(start, b"\2", mac[2 * MAC_BYTES : 3 * MAC_BYTES], gap),
+                )
+            )
+        )
+        letters, step = (size * 8 + 5) // 6, len(written) // 3
+        return written[:letters], written[step : step + letters], written[2 * step : 2 * step + letters]
 
     def _url(self, path: str, purpose: Purpose, *numbers: int) -> str:
         return f"{self.base_url}/{path}/{_base64(self._token(purpose, numbers)).decode()}"

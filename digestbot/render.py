@@ -308,23 +308,27 @@ class Renderer:
         """Both bodies in parts."""
         text: list[bytes] = []
         body: list[bytes] = []
-        who, slot, number = digest.subscriber_id, digest.slot, 0
+        shown = (chosen.paper_id for members in sections.values() for chosen in members)
+        tokens = enumerate(self._links.feedback_tokens(digest.subscriber_id, digest.slot, shown), start=1)
         for topic, members in sections.items():
             heading_text, heading_html = self._heading(topic)
             text.append(heading_text)
             body.append(heading_html)
-            for chosen in members:
-                number += 1
+            for chosen, (number, (more, less, save)) in zip(
+                members, tokens, strict=False
+            ):  # on in the next section
                 card = cards[chosen.paper_id]
                 dots, percent = _marks(chosen.score)
-                more, less, save = self._links.feedback_tokens(who, slot, chosen.paper_id)
                 why_text, why_html = _why(chosen.reasons)
-                values = {"number": _number(number), "dots": dots, "percent": percent, "why": why_text}
-                values["more"], values["less"], values["save"] = (
-                    soft_line(more),
-                    soft_line(less),
-                    soft_line(save),
-                )
+                values = {
+                    "number": _number(number),
+                    "dots": dots,
+                    "percent": percent,
+                    "why": why_text,
+                    "more": soft_line(more),
+                    "less": soft_line(less),
+                    "save": soft_line(save),
+                }
                 text += card.text[chosen.length].filled(values)
                 values["why"] = why_html
                 body += card.html[chosen.length].filled(values)

@@ -9,6 +9,7 @@ import re
 import smtplib
 import socket
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,15 +67,11 @@ class Connection:
         self._timeouts = timeouts or Timeouts()
         self._where = settings.where
         self._smtp = open_client(settings, self._timeouts, give_up)
+        self._extensions = self._smtp.esmtp_features  # by name in small letters
+        self.size_limit_bytes = _size_limit(self._extensions)
         self.is_open = True
         self._hung_up = False
         self.delivered = 0  # messages accepted on this connection
-
-    @property
-    def size_limit_bytes(self) -> int | None:
-        """The largest message the server says it takes (RFC 1870); None: it does not say."""
-        size = self._smtp.esmtp_features.get("size", "").split()
-        return int(size[0]) if size and size[0].isdigit() and int(size[0]) else None
 
     def hand_over(self, mail: Mail, envelope_id: str) -> Handover:
         """Sends one message to its one recipient. `envelope_id`: names the delivery in delivery reports (RFC 3461)."""
@@ -122,7 +119,7 @@ class Connection:
             )
         if not _is_plain(mail.recipient):
             return Handover(Verdict.REFUSED, Stage.RCPT, Reply(0, "not an address that can be mailed"))
-        if not mail.recipient.isascii() and not self._smtp.has_extn("smtputf8"):
+        if not mail.recipient.isascii() and "smtputf8" not in self._extensions:
             return Handover(Verdict.UNREACHABLE, Stage.RCPT, Reply(0, "the mail server lacks SMTPUTF8"))
         limit = self.size_limit_bytes
         if limit is not None and len(mail.data) > limit:
@@ -138,7 +135,7 @@ class Connection:
             (Stage.RCPT, f"RCPT TO:<{mail.recipient}>{self._rcpt_parameters(mail)}"),
             (Stage.DATA, "DATA"),
         ]
-        refused = self._pipelined(commands) if self._smtp.has_extn("pipelining") else self._stepwise(commands)
+        refused = self._pipelined(commands) if "pipelining" in self._extensions else self._stepwise(commands)
         return refused or self._send_text(mail.data)
 
     def _stepwise(self, commands: list[tuple[Stage, str]]) -> Handover | None:
@@ -197,18 +194,18 @@ class Connection:
 
     def _mail_parameters(self, mail: Mail, envelope_id: str) -> str:
         parameters = ""
-        if self._smtp.has_extn("size"):
+        if "size" in self._extensions:
             parameters += f" SIZE={len(mail.data)}"
-        if not mail.data.isascii() and self._smtp.has_extn("8bitmime"):
+        if not mail.data.isascii() and "8bitmime" in self._extensions:
             parameters += " BODY=8BITMIME"
         if not mail.recipient.isascii():
             parameters += " SMTPUTF8"
-        if self._smtp.has_extn("dsn"):
+        if "dsn" in self._extensions:
             parameters += f" RET=HDRS ENVID={_xtext(envelope_id)[:100]}"
         return parameters
 
     def _rcpt_parameters(self, mail: Mail) -> str:
-        if not self._smtp.has_extn("dsn"):
+        if "dsn" not in self._extensions:
             return ""
         kind = "rfc822" if mail.recipient.isascii() else "utf-8"  # RFC 6533 3
         address = _xtext(mail.recipient) if mail.recipient.isascii() else mail.recipient
@@ -238,6 +235,12 @@ class Connection:
 def _read_reply(code: int, text: bytes) -> Reply:
     """Three of a message's four replies are those of the message before."""
     return Reply(max(code, 0), text.decode(errors="replace"))
+
+
+def _size_limit(extensions: Mapping[str, str]) -> int | None:
+    """The largest message the server says it takes (RFC 1870); None: it does not say."""
+    size = next(iter(extensions.get("size", "").split()), "")
+    return int(size) or None if size.isdecimal() and len(size) <= 20 else None  # RFC 1870 3: 20 digits
 
 
 def _is_plain(address: str) -> bool:

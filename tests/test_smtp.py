@@ -240,6 +240,25 @@ def test_what_was_slipped_in_before_tls_is_forgotten(certificate: Path) -> None:
     assert server.messages[0].encrypted
 
 
+@pytest.mark.parametrize(
+    ("said", "understood"),
+    [
+        ("SIZE 7000000", 7_000_000),
+        ("SIZE", None),
+        ("SIZE 0", None),
+        ("SIZE \u00b2", None),
+        ("SIZE " + "9" * 5000, None),
+    ],
+    ids=["bytes", "nothing", "no limit", "no digit", "endless"],
+)
+def test_what_a_server_says_of_sizes(said: str, understood: int | None) -> None:
+    with SmtpServer(features=(said,)) as server:
+        connection = connect(server.url())
+        assert connection.size_limit_bytes == understood
+        assert connection.hand_over(mail(), "id").verdict is Verdict.ACCEPTED
+        connection.close()
+
+
 def test_a_plain_server_where_tls_was_asked_for() -> None:
     with SmtpServer() as server:
         refusal(server.url("smtps", "ada:secret@"))

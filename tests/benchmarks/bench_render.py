@@ -38,8 +38,7 @@ def main() -> None:
 
     def sign() -> None:
         for digest, _ in pairs:
-            for chosen in digest.papers:
-                LINKS.feedback_tokens(digest.subscriber_id, SLOT, chosen.paper_id)
+            LINKS.feedback_tokens(digest.subscriber_id, SLOT, [chosen.paper_id for chosen in digest.papers])
 
     print(f"a digest of {PAPERS} papers, from ledger to bytes: {_per(READERS, make):.0f} us")
     print(f"  of these the {3 * PAPERS} signed feedback links: {_per(READERS, sign):.0f} us")
