@@ -34,7 +34,8 @@ OVERSIGNED = (
 SIGNED_WHERE_PRESENT = ("content-transfer-encoding", "auto-submitted", "precedence", "sender")
 SMALLEST_RSA_BITS = 2048
 
-Header = tuple[str, bytes]  # lower-case name, value with its folds
+_NEXT_HEADER = re.compile(rb"\r\n(?![ \t])")
+_SPACES = re.compile(rb"[ \t]+")
 
 
 class DkimSigner:
@@ -64,14 +65,13 @@ class DkimSigner:
     def sign(self, message: bytes) -> bytes:
         """The message under its signature; `t=` is its Date, so a retry has the same bytes. Each line ends in CRLF."""
         head, _, body = message.partition(b"\r\n\r\n")
-        headers = _parse(head)
-        chosen = _choose(headers)
-        dates = [value for name, value in headers if name == "date"]
-        signed_at = _seconds(dates[0])
+        names, values = _parse(head)
+        chosen = _choose(names)
+        signed_at = _seconds(values[names.index("date")])
         relaxed = body if isinstance(message, Lines) else _relax_body(body)
         body_hash = base64.b64encode(hashlib.sha256(relaxed).digest()).decode()
         unsigned = self._tags(signed_at, tuple(name for name, _ in chosen), body_hash)
-        to_sign = b"".join(_relax(name, value) for name, value in chosen if value is not None)
+        to_sign = b"".join([_relax(name, values[place]) for name, place in chosen if place is not None])
         to_sign += _relax("dkim-signature", unsigned).removesuffix(b"\r\n")
         signature = base64.b64encode(self._sign(to_sign)).decode()
         return b"DKIM-Signature:" + unsigned + _fold_signature(signature) + b"\r\n" + message
@@ -112,28 +112,35 @@ def _seconds(date: bytes) -> int:
     return int(parsedate_to_datetime(date.decode().strip()).timestamp())
 
 
-def _parse(head: bytes) -> list[Header]:
-    headers: list[Header] = []
-    for line in re.split(rb"\r\n(?![ \t])", head):
-        name, _, value = line.partition(b":")
-        headers.append((name.decode("ascii", "replace").strip().lower(), value))
-    return headers
+def _parse(head: bytes) -> tuple[tuple[str, ...], list[bytes]]:
+    """The headers' names in small letters, and their values with their folds."""
+    headers = [line.partition(b":") for line in _NEXT_HEADER.split(head)]
+    return tuple([_small(name) for name, _, _ in headers]), [value for _, _, value in headers]
 
 
-def _choose(headers: list[Header]) -> list[tuple[str, bytes | None]]:
-    """Names in the order of h=, with the value each covers: the last instance first (RFC 6376 5.4.2); None: none left."""
-    chosen: list[tuple[str, bytes | None]] = []
+@lru_cache(1000)
+def _small(name: bytes) -> str:
+    return name.decode("ascii", "replace").strip().lower()
+
+
+@lru_cache(100)  # mails of one kind have the same headers
+def _choose(names: tuple[str, ...]) -> tuple[tuple[str, int | None], ...]:
+    """Names in the order of h=, with the place of the header each covers: the last instance first (RFC 6376 5.4.2); None:
+    none left."""
+    chosen: list[tuple[str, int | None]] = []
     for name in (*OVERSIGNED, *SIGNED_WHERE_PRESENT):
-        chosen += [(name, value) for other, value in reversed(headers) if other == name]
+        chosen += [(name, place) for place in reversed(range(len(names))) if names[place] == name]
         if name in OVERSIGNED:
             chosen.append((name, None))
-    return chosen
+    return tuple(chosen)
 
 
 def _relax(name: str, value: bytes) -> bytes:
     """RFC 6376 3.4.2."""
-    text = re.sub(rb"[ \t]+", b" ", value.replace(b"\r\n", b"")).strip(b" \t")
-    return name.encode() + b":" + text + b"\r\n"
+    text = value.replace(b"\r\n", b"")
+    if b"  " in text or b"\t" in text:
+        text = _SPACES.sub(b" ", text)
+    return name.encode() + b":" + text.strip(b" ") + b"\r\n"
 
 
 def _relax_body(body: bytes) -> bytes:
