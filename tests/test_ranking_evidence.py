@@ -61,18 +61,29 @@ def test_a_paper_half_on_the_subject_is_not_near_enough() -> None:
     assert set(found(world("river ice", named_by=15, candidates=(*half, whole)), "river ice")) == {910}
 
 
+def partly(words: int) -> str:
+    """Of another subject, with so many of the eight words of subject 0."""
+    return f"{subject(0, words=words)} {subject(7)}"
+
+
 @pytest.mark.parametrize(
-    ("title", "abstract", "sent"),
+    ("term", "title", "abstract", "sent"),
     [
-        ("", "A policy is named in passing.", False),
-        ("", "A policy, and another policy.", True),
-        ("The policy of things", "Something else.", True),
+        ("policy", "", f"A policy is named in passing. {partly(6)}", False),
+        ("policy", "", f"A policy, and another policy. {partly(6)}", True),
+        ("policy", "", f"A policy, and another policy. {partly(5)}", False),
+        ("policy", "The policy of things", partly(5), True),
+        ("policy", "The policy of things", partly(4), False),
+        ("river ice", "", f"River ice is named in passing. {partly(6)}", True),
+        ("river ice", "", f"River ice is named in passing. {partly(4)}", False),
+        ("river ice", "", f"River ice, and river ice again. {partly(4)}", True),
     ],
 )
-def test_a_common_word_in_passing_is_no_reason_for_a_card(title: str, abstract: str, sent: bool) -> None:
-    candidate = paper(900, f"{abstract} {subject(7)}", title)
-    prepared = world("policy", named_by=20, candidates=(candidate,))
-    assert (900 in found(prepared, "policy")) is sent
+def test_the_oftener_a_paper_names_a_common_term_the_less_it_must_be_near(
+    term: str, title: str, abstract: str, sent: bool
+) -> None:
+    prepared = world(term, named_by=20, candidates=(paper(900, abstract, title),))
+    assert (900 in found(prepared, term)) is sent
 
 
 def test_one_mention_is_enough_of_a_rare_term_and_near_the_topic() -> None:
@@ -88,7 +99,7 @@ def votes(opinion: Opinion, of: int, count: int) -> tuple[Vote, ...]:
 
 def test_who_likes_other_things_means_another_policy() -> None:
     taste = votes(Opinion.MORE, 3, 5)
-    word = paper(900, f"A policy and a policy. {subject(7)}")
+    word = paper(900, f"A policy and a policy. {partly(6)}")
     prepared = world("policy", named_by=20, candidates=(word,))
     assert set(found(prepared, "policy")) == {900}
     assert set(found(prepared, "policy", *taste)) == set()
@@ -103,12 +114,19 @@ def ask(prepared: Index, *terms: str) -> set[int]:
 
 def test_who_has_other_topics_means_the_policy_that_they_are_about() -> None:
     near = paper(900, f"A policy and a policy. {subject(0)}")
-    far = paper(901, f"A policy and a policy. {subject(7)}")
-    titled = paper(902, f"Policy: a policy and a policy. {subject(7)}", "Policy")
-    prepared = world("policy", named_by=20, candidates=(near, far, titled))
-    others = tuple(f"word{number}x0" for number in (0, 3))
+    far = paper(901, f"A policy and a policy. {partly(6)}")
+    often = paper(902, f"Policy: a policy and a policy. {partly(6)}", "Policy, policy, policy")
+    prepared = world("policy", named_by=20, candidates=(near, far, often))
+    others = tuple(f"word{number}x0" for number in (3, 4))
     assert ask(prepared, "policy") == {900, 901, 902}
     assert ask(prepared, "policy", *others) == {900, 902}
+
+
+def test_meaning_alone_needs_the_rest_of_the_profile() -> None:
+    prepared = world("river ice", named_by=15, candidates=(paper(900, subject(0)),))
+    others = tuple(f"word{number}x0" for number in (3, 4, 5, 6))
+    assert ask(prepared, "river ice") == {900}
+    assert ask(prepared, "river ice", *others) == set()
 
 
 def test_both_views_of_votes_push_away_what_was_disliked() -> None:

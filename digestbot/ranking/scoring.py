@@ -20,7 +20,7 @@ from digestbot.ranking.diversity import Likeness, diversify
 from digestbot.ranking.statistics import Bools, Embeddings, Floats
 from digestbot.ranking.topics import MEANING, Numbers, TopicReader, clear_from
 from digestbot.ranking.votes import VoteEvidence, VoteLearner, latest_opinions
-from digestbot.ranking.weighing import Block, Entries, speaks_alone, weigh
+from digestbot.ranking.weighing import Block, Entries, is_clear, weigh
 
 AUTHORED = 100.0  # loudness of a followed author: outdoes all terms
 DEPTH = 5  # ranked papers per paper that a digest shows: what diversity chooses from
@@ -313,7 +313,7 @@ def loudest(block: Block, entries: Entries) -> Numbers:
         meaning = weights * said.meaning[numbers, at]
         loud = weights * said.terms[numbers, at] + MEANING * meaning
         speaks = (said.mentions[numbers, at] > 0) & entries.spoken[places]
-        speaks |= speaks_alone(said, numbers, at, entries.agreed[places])
+        speaks |= is_clear(said, numbers, at) & entries.near[places]
         by_author = _by_author(block, numbers, at)
         speaks |= by_author
         loud += AUTHORED * weights * by_author

@@ -19,12 +19,9 @@ RARE = 1 / 1_000  # a term in this share of the catalogue, or rarer, counts in f
 K1, B = 1.2, 0.4
 LARGE = 500  # papers of a catalogue from which its spread tells what is far
 COMMON = 0.7  # rarity below which a term is common: in more than 8 of 1,000 papers of a large catalogue
-PHRASE = 1.5  # what the mention of a common phrase counts beside that of a common word
-TITLED = 4  # what a common word in the title counts
-TWICE = 2  # mentions of a common phrase in an abstract that leave no doubt, as one in a title does
-CERTAIN = (
-    1e9  # mentions of a term that leaves no doubt: a rare one, a phrase twice, any in the topic's categories
-)
+PHRASE = 2  # what a mention of a common phrase counts beside one of a common word
+TITLED = 4  # what a mention in the title counts beside one in the abstract
+CERTAIN = math.inf  # mentions of a term that leaves no doubt: a rare one, any in the topic's categories
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +31,6 @@ class TermEvidence:
     values: Mapping[int, float]  # in nats, before the topic's weight
     mentions: Mapping[int, float]  # CERTAIN where there is no doubt that the paper is on it
     frequency: float  # papers of the catalogue with the term
-    vague: bool  # a common word by itself
     reasons: tuple[Reason, ...]  # what a reader is told where no other term stands
     whole: Mapping[
         int, float
@@ -73,7 +69,6 @@ class TermReader:
                 for row, (title, abstract) in matches.items()
             },
             frequency=phrase_frequency(model, term),
-            vague=common and one_word,
             reasons=(Reason(ReasonKind.TERM, term),),
             whole={}
             if None in columns
@@ -110,9 +105,9 @@ def phrase_frequency(model: Model, term: str) -> float:
 
 
 def _mentions(title: int, abstract: int, *, common: bool, one_word: bool) -> float:
-    if not common or (not one_word and (title or abstract >= TWICE)):
+    if not common:
         return CERTAIN
-    return TITLED * title + abstract if one_word else PHRASE * abstract
+    return (TITLED * title + abstract) * (1 if one_word else PHRASE)
 
 
 def _parts(term: str) -> list[str]:

@@ -43,9 +43,9 @@ class Topics:
     mentions: (
         Table  # 0: none of its terms, CERTAIN: no doubt; whether others are enough, `ranking.agreement` says
     )
-    meaning: Table  # in standard deviations; all 0 where the topic's meaning is unknown
+    meaning: Table  # in standard deviations; all 0 where nothing is known of it
     clear: Column  # standard deviations from where meaning alone is evidence; infinite where it is unknown
-    vague: Bools  # nothing but common words
+    meant: Bools  # something is known of what it means
     written: Bools  # a followed author has written a candidate
 
     @classmethod
@@ -55,7 +55,7 @@ class Topics:
             mentions=np.zeros((topics, size), dtype=np.float32),
             meaning=np.zeros((topics, size), dtype=np.float32),
             clear=np.full(topics, np.inf, dtype=np.float32),
-            vague=np.zeros(topics, dtype=bool),
+            meant=np.zeros(topics, dtype=bool),
             written=np.zeros(topics, dtype=bool),
         )
 
@@ -66,7 +66,7 @@ class Topics:
             self.mentions[start:end],
             self.meaning[start:end],
             self.clear[start:end],
-            self.vague[start:end],
+            self.meant[start:end],
             self.written[start:end],
         )
 
@@ -132,7 +132,6 @@ class TopicReader:
         size = self._index.size
         (has @ by_row([term.values for term in terms], size)).toarray(out=said.terms)
         (has @ by_row([term.mentions for term in terms], size)).toarray(out=said.mentions)
-        said.vague[:] = has @ np.array([not term.vague for term in terms], dtype=float) == 0
         for at, topic in enumerate(topics):
             if topic.categories:
                 self._add_categories(said, at, topic)
@@ -143,6 +142,7 @@ class TopicReader:
             said.clear[known] = clear_from(self._index.model)
             latent = has @ latents(self._index.model, terms)
             said.meaning[:] = self._directions.of_topics(latent, topics)
+            said.meant[:] = said.meaning.any(axis=1)
 
     def _add_categories(self, said: Topics, at: int, topic: Topic) -> None:
         inside = list(self.categories(topic))

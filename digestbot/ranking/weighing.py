@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from digestbot.ranking.agreement import BELIEVED, agreement, enough
+from digestbot.ranking.agreement import NEAR, agreement, enough
 from digestbot.ranking.statistics import Bools, Floats
 from digestbot.ranking.topics import MEANING, Known, Numbers, TopicReader, Topics
 from digestbot.ranking.votes import VoteEvidence
@@ -68,16 +68,22 @@ class Block:
         return np.arange(len(self))
 
     @cached_property
+    def meant(self) -> Floats:
+        """How many topics of each profile have a meaning."""
+        return np.bincount(self.owners, self.said.meant[self.numbers], len(self)).astype(float)
+
+    @cached_property
     def meaning(self) -> Floats:
         """Of all of a profile's topics together, per candidate in standard deviations."""
         found = np.zeros((len(self), self.size))
         for places, numbers, weights in self.turns(self.everybody):
             found[places] += weights[:, None] * self.said.meaning[numbers]
-        lengths = np.sqrt(np.bincount(self.owners, self.weights**2, len(self)))
+        meant = self.said.meant[self.numbers]
+        lengths = np.sqrt(np.bincount(self.owners, meant * self.weights**2, len(self)))
         found /= np.where(lengths > 0, lengths, 1.0)[:, None]
         if self.wholes is not None:
             told = self.wholes.any(axis=1)
-            share = WHOLE * np.sqrt(self.counts[told])[:, None]
+            share = WHOLE * np.sqrt(self.meant[told])[:, None]
             found[told] = (found[told] + share * self.wholes[told]) / np.sqrt(1.0 + share**2)
         return found
 
@@ -137,7 +143,7 @@ class Entries:
     rows: Numbers
     scores: Floats  # 0 where it does not suffice
     spoken: Bools  # terms suffice
-    agreed: Bools  # enough for what a common word means to speak without it
+    near: Bools  # the profile agrees enough for meaning to speak without a term
 
     def of(self, chosen: Numbers) -> Entries:
         return Entries(
@@ -145,7 +151,7 @@ class Entries:
             self.rows[chosen],
             self.scores[chosen],
             self.spoken[chosen],
-            self.agreed[chosen],
+            self.near[chosen],
         )
 
 
@@ -153,21 +159,17 @@ def weigh(block: Block) -> Entries:
     """Scores of all entries with evidence, in the order of profiles and rows."""
     profiles, rows = block.spoken_for()
     terms, mentions = np.zeros(len(rows)), np.zeros(len(rows))
-    others, quiet = np.zeros(len(rows)), np.zeros(len(rows))
-    said = block.said
+    said, meaning = block.said, block.meaning[profiles, rows]
     for places, numbers, weights in block.turns(profiles):
         at = rows[places]
         terms[places] += weights * said.terms[numbers, at]
-        named, meaning, clear = said.mentions[numbers, at], said.meaning[numbers, at], said.clear[numbers]
-        mentions[places] += named
-        silent = (named == 0) & (meaning < clear) & (clear < np.inf)
-        others[places] += np.where(silent, meaning, 0.0)
-        quiet[places] += silent
+        mentions[places] += said.mentions[numbers, at]
     voted = _Voted.of(block, profiles, rows)
-    agreed = agreement(others, quiet, voted.surprise, voted.votes)
+    agreed = agreement(meaning, block.meant[profiles], voted.surprise, voted.votes)
     spoken = enough(mentions, agreed)
-    relevance = terms + MEANING * block.meaning[profiles, rows] + voted.relevance
-    threshold = _threshold(block, profiles, rows, agreed >= BELIEVED)
+    relevance = terms + MEANING * meaning + voted.relevance
+    near = agreed >= NEAR
+    threshold = np.where(near, _threshold(block, profiles, rows), np.inf)
     threshold[voted.unlike] = np.inf
     threshold = np.minimum(threshold, voted.threshold)
     terms[~spoken] = 0.0
@@ -179,20 +181,20 @@ def weigh(block: Block) -> Entries:
         known = by_author[profiles, rows]
         closer = 1.0 - np.exp(-np.maximum(relevance[known], 0.0))
         scores[known] = AUTHOR_FLOOR + (1.0 - AUTHOR_FLOOR) * closer
-    return Entries(profiles, rows, np.round(scores, DECIMALS), spoken, agreed >= BELIEVED)
+    return Entries(profiles, rows, np.round(scores, DECIMALS), spoken, near)
 
 
-def _threshold(block: Block, profiles: Numbers, rows: Numbers, agreed: Bools) -> Floats:
+def _threshold(block: Block, profiles: Numbers, rows: Numbers) -> Floats:
     """In nats, from where relevance speaks without a term; infinite where meaning does not."""
     speaks = (block.meaning[profiles, rows] >= block.clear_from) & block.several[profiles]
     for places, numbers, _ in block.turns(profiles):
-        speaks[places] |= speaks_alone(block.said, numbers, rows[places], agreed[places])
+        speaks[places] |= is_clear(block.said, numbers, rows[places])
     return np.where(speaks, MEANING * block.clear_from / 2.0, np.inf)
 
 
-def speaks_alone(said: Topics, numbers: Numbers, rows: Numbers, agreed: Bools) -> Bools:
-    """Where a topic's meaning is evidence without a term; that of nothing but common words only where the rest agrees."""
-    return np.asarray((said.meaning[numbers, rows] >= said.clear[numbers]) & (agreed | ~said.vague[numbers]))
+def is_clear(said: Topics, numbers: Numbers, rows: Numbers) -> Bools:
+    """Where what a topic means is evidence without a term, as far as the profile agrees."""
+    return np.asarray(said.meaning[numbers, rows] >= said.clear[numbers])
 
 
 @dataclass(frozen=True, eq=False)
