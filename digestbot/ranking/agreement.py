@@ -14,7 +14,7 @@ import numpy.typing as npt
 from digestbot.ranking.statistics import Bools, Floats
 
 NEAR = 3.0  # agreement from which meaning is evidence without a term
-ONCE = 3.4  # agreement that one mention needs
+ONCE = 3.8  # agreement that one mention needs
 STEP = 0.5  # so much less for each doubling
 VOTES = 0.8  # weight of many votes beside 1 of many topics
 HALF = 3.0  # topics, votes that weigh half as much
