@@ -150,6 +150,7 @@ def _wait_for(members: Sequence[_Member[T]], stop: threading.Event, progress: Te
 
 
 def _run(db: Database, work: Callable[[int, Tell], T], number: int, mouth: Connection) -> None:
+    gc.freeze()  # what was prepared stays: looking through it for garbage would copy its pages, too
     threading.Thread(target=_end_with_parent, daemon=True).start()
     said: tuple[str, object]
     try:
