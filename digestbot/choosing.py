@@ -27,7 +27,6 @@ from digestbot.model import (
 from digestbot.semantics import embeddings_of, know_texts, model_name, stored_embeddings
 
 SAMPLE = 500  # papers, or up to twice as many, that have embeddings wherever in the catalogue they are
-REFIT_AT = 1.1  # the catalogue's growth from which its statistics are fitted anew
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def gather(desk: Desk, now: datetime) -> Candidates:
 
 
 def current_model(desk: Desk, now: datetime) -> ranking.Model:
-    """The catalogue's statistics; fitted anew, and stored, once the catalogue has grown by a tenth."""
+    """The catalogue's statistics; fitted anew, and stored, once it has grown by a tenth of the papers counted."""
     encoder = desk.embedder.fingerprint if desk.embedder else None
     name = model_name(desk.embedder)
     count = desk.storage.papers.count()
@@ -72,7 +71,7 @@ def current_model(desk: Desk, now: datetime) -> ranking.Model:
     if stored is not None:
         try:
             model = ranking.load(stored)
-            if model.papers <= count <= model.papers * REFIT_AT:
+            if model.is_current(count):
                 return model
         except ranking.StaleModel:
             pass

@@ -11,7 +11,6 @@ from digestbot.ranking import Embedder, Embeddings, Index, embed_papers, load_em
 from digestbot.settings import Settings
 from digestbot.storage import Storage
 
-TEXTS_IN_MEMORY = 50_000  # 40 MB
 NOTED_EVERY = timedelta(days=7)  # that a topic's embedding is used
 FORGOTTEN_AFTER = timedelta(days=60)  # a subscriber's slots lie a week apart at most, unless paused
 
@@ -52,14 +51,12 @@ def know_texts(
     storage: Storage, embedder: Embedder | None, index: Index, texts: Collection[str], now: datetime
 ) -> None:
     """Sees to it that the index knows the embeddings of these topics' texts; those not stored yet are made and stored."""
-    if len(index.known_texts) > TEXTS_IN_MEMORY:
-        index.known_texts.clear()
     wanted = [text for text in texts if text not in index.known_texts]
     if embedder is None or not wanted:
         return
     stored = storage.models.text_vectors(embedder.fingerprint, wanted)
     index.known_texts.update({text: vector for text, (vector, _) in stored.items()})
-    index.embedded_texts(wanted)
+    index.embedded_texts(list(texts))
     noted = [text for text in wanted if text not in stored or stored[text][1] < now - NOTED_EVERY]
     if noted:
         vectors = {text: index.known_texts[text] for text in noted}

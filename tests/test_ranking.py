@@ -183,6 +183,14 @@ def test_a_stored_model_ranks_as_the_fitted_one() -> None:
     assert fitted.dump() == fit(reversed(catalogue())).dump()
 
 
+def test_statistics_are_fitted_anew_when_a_tenth_of_the_counted_papers_is_new() -> None:
+    papers = catalogue()
+    for model in (fit(papers, most=20), load(fit(papers, most=20).dump())):
+        assert (model.papers, model.catalogue) == (20, len(papers))
+        told = [model.is_current(len(papers) + more) for more in (-1, 0, 2, 3)]
+        assert told == [False, True, True, False]
+
+
 def test_nothing_to_rank_by_and_nothing_to_rank() -> None:
     assert ids(ranked(catalogue())) == []
     assert ids(ranked([], topic("river ice"), votes=(like(2),))) == []

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from digestbot.model import Paper, PaperId, PaperRecord, Topic, TopicProfile
 from digestbot.ranking import check_topics, fit, index, rank
+from digestbot.ranking.candidates import TEXTS_KEPT
+from digestbot.ranking.memory import Memory
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 PAPERS = [Paper(PaperId(n), PaperRecord(f"River ice {n}", "It breaks. " * 100), NOW) for n in range(100)]
@@ -74,3 +77,27 @@ def test_any_text_ranks(terms: list[str], authors: list[str]) -> None:
     (found,) = rank(PREPARED, [profile], [frozenset()], now=NOW, depth=10)
     assert all(0.0 < scored.score <= 1.0 for scored in found.scored)
     check_topics(profile.topics)
+
+
+def test_what_was_looked_up_is_remembered_within_a_bound() -> None:
+    asked: list[int] = []
+
+    def find(key: int) -> range:
+        asked.append(key)
+        return range(key % 10)
+
+    memory = Memory(find, most=100)
+    for key in [*range(50), 49, 48]:
+        assert memory.get(key) == range(key % 10)
+        assert sum(1 + len(value) for value in memory.remembered()) <= 100
+    assert asked == list(range(50))
+    assert memory.get(0) == range(0)
+    assert asked[-1] == 0, "forgotten by then"
+
+
+def test_embedded_topics_are_kept_within_a_bound() -> None:
+    found = index(fit(PAPERS), PAPERS)
+    vector = np.ones(3)
+    found.known_texts.update((str(number), vector) for number in range(TEXTS_KEPT + 1))
+    assert found.embedded_texts(["5", "6"]).shape == (2, 3)
+    assert set(found.known_texts) == {"5", "6"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ import scipy
 
 from digestbot.model import Paper, PaperId
 from digestbot.ranking.embedding import Embedder
+from digestbot.ranking.memory import Memory
 from digestbot.ranking.people import agree, parse_name
 from digestbot.ranking.statistics import (
     TITLE_WEIGHT,
@@ -25,8 +26,8 @@ from digestbot.ranking.statistics import (
 )
 from digestbot.ranking.words import phrase, words
 
-Positions = Mapping[int, tuple[int, ...]]  # row of the paper -> where the word stands, title first
-_GAP = 1_000_000  # the abstract's positions begin here: no phrase runs from title into abstract
+Words = tuple[list[str], list[str]]  # of a title, and of an abstract
+TEXTS_KEPT = 50_000  # embedded: 40 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,34 +41,20 @@ class Index:
     ids: Rows  # of the candidates
     vectors: Floats  # candidates and voted papers x dimensions, around the catalogue's mean
     words: scipy.sparse.csr_array  # their TF-IDF rows
-    postings: Mapping[str, Positions]
     lengths: Floats  # of candidates, in average papers
-    families: Mapping[
-        str, tuple[tuple[int, str, str], ...]
-    ]  # family name -> (row, initials, name as printed)
     embedder: Embedder | None
     categories: Mapping[str, tuple[int, ...]]  # folded category and its archive ("cs.lg", "cs") -> rows
+    phrases: Memory[tuple[str, ...], Mapping[int, tuple[int, int]]]
+    people: Memory[str, Mapping[int, str]]
     known_texts: dict[str, npt.NDArray[np.floating]] = field(default_factory=dict)  # embedded topics
-    _matches: dict[tuple[str, ...], dict[int, tuple[int, int]]] = field(default_factory=dict)
-    _authored: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def matches(self, term: str) -> Mapping[int, tuple[int, int]]:
         """Row -> how often it has `term` as a phrase in the title, and in the abstract."""
-        wanted = phrase(term)
-        found = self._matches.get(wanted)
-        if found is None:
-            found = self._matches[wanted] = self._find(wanted)
-        return found
+        return self.phrases.get(phrase(term))
 
     def authored(self, followed: str) -> Mapping[int, str]:
         """Row -> the name as printed, of the candidates that `followed` wrote."""
-        found = self._authored.get(followed)
-        if found is None:
-            family, initials = parse_name(followed)
-            near = self.families.get(family, ()) if family else ()
-            found = {row: name for row, others, name in near if agree(initials, others)}
-            self._authored[followed] = found
-        return found
+        return self.people.get(followed)
 
     def in_category(self, category: str) -> Sequence[int]:
         """Rows in `category` ("cs.LG") or, for an archive ("cs"), in any of its categories."""
@@ -75,33 +62,18 @@ class Index:
 
     def embedded_texts(self, texts: Sequence[str]) -> Floats:
         """Where the embedding model puts the texts; only for a semantic model."""
-        fresh = [text for text in dict.fromkeys(texts) if text not in self.known_texts]
+        known = self.known_texts
+        if len(known) > TEXTS_KEPT:
+            kept = {text: known[text] for text in texts if text in known}
+            known.clear()
+            known.update(kept)
+        fresh = [text for text in dict.fromkeys(texts) if text not in known]
         if fresh and self.embedder is None:
             raise ValueError("a lexical index embeds nothing")
         if fresh and self.embedder:
             as_stored = self.embedder.embed(fresh).astype(np.float16)
-            self.known_texts.update(zip(fresh, as_stored, strict=True))
-        return np.array([self.known_texts[text] for text in texts], dtype=np.float64)
-
-    def _find(self, wanted: tuple[str, ...]) -> dict[int, tuple[int, int]]:
-        places = [self.postings.get(word) for word in wanted]
-        if not places or None in places:
-            return {}
-        present = [place for place in places if place is not None]
-        rarest = min(range(len(present)), key=lambda i: len(present[i]))
-        found = {}
-        for row, positions in present[rarest].items():
-            starts = [
-                at - rarest
-                for at in positions
-                if all(
-                    at - rarest + i in place.get(row, ()) for i, place in enumerate(present) if i != rarest
-                )
-            ]
-            if starts:
-                titled = sum(at < _GAP for at in starts)
-                found[row] = titled, len(starts) - titled
-        return found
+            known.update(zip(fresh, as_stored, strict=True))
+        return np.array([known[text] for text in texts], dtype=np.float64)
 
 
 def index(
@@ -124,7 +96,7 @@ def index(
     candidates = _distinct(papers)
     known = _distinct([*candidates, *liked])
     texts = [(words(paper.record.title), words(paper.record.abstract)) for paper in known]
-    table = weigh(model, [counts(title, abstract) for title, abstract in texts])
+    table = weigh(model, (counts(title, abstract) for title, abstract in texts))
     raw = raw_vectors(model, table)
     if embedder:
         raw = np.hstack([_embedded(embedder, known, embeddings or {}, model.embedded), raw])
@@ -138,9 +110,9 @@ def index(
         vectors=around_mean(model, raw),
         words=table,
         embedder=embedder,
-        postings=_postings(texts[: len(candidates)]),
+        phrases=Memory(_phrase_finder(texts[: len(candidates)])),
         lengths=np.array(lengths, dtype=float) / model.average_length,
-        families=_families(candidates),
+        people=Memory(_author_finder(candidates)),
         categories=_categories(candidates),
     )
 
@@ -151,7 +123,7 @@ def with_others(index: Index, others: Sequence[Paper], embeddings: Embeddings | 
     if not fresh:
         return index
     model = index.model
-    table = weigh(model, [counts(words(p.record.title), words(p.record.abstract)) for p in fresh])
+    table = weigh(model, (counts(words(p.record.title), words(p.record.abstract)) for p in fresh))
     raw = raw_vectors(model, table)
     if index.embedder:
         raw = np.hstack([_embedded(index.embedder, fresh, embeddings or {}, model.embedded), raw])
@@ -195,26 +167,46 @@ def _distinct(papers: Sequence[Paper]) -> list[Paper]:
     return list(first.values())
 
 
-def _postings(texts: Sequence[tuple[list[str], list[str]]]) -> dict[str, dict[int, tuple[int, ...]]]:
-    places: dict[str, dict[int, tuple[int, ...]]] = {}
+def _phrase_finder(texts: Sequence[Words]) -> Callable[[tuple[str, ...]], dict[int, tuple[int, int]]]:
+    """Where a phrase stands: row -> how often in the title, and in the abstract."""
+    having: dict[str, list[int]] = {}
     for row, (title, abstract) in enumerate(texts):
-        here: dict[str, list[int]] = {}
-        for at, word in enumerate(title):
-            here.setdefault(word, []).append(at)
-        for at, word in enumerate(abstract, start=_GAP):
-            here.setdefault(word, []).append(at)
-        for word, positions in here.items():
-            places.setdefault(word, {})[row] = tuple(positions)
-    return places
+        for word in {*title, *abstract}:
+            having.setdefault(word, []).append(row)
+    spelled = [(_spell(title), _spell(abstract)) for title, abstract in texts]
+
+    def find(wanted: tuple[str, ...]) -> dict[int, tuple[int, int]]:
+        rows = min((having.get(word, []) for word in wanted), key=len, default=[])
+        term, found = _spell(wanted), {}
+        for row in rows:
+            title, abstract = spelled[row]
+            often = title.count(term), abstract.count(term)
+            if any(often):
+                found[row] = often
+        return found
+
+    return find
 
 
-def _families(papers: Sequence[Paper]) -> dict[str, tuple[tuple[int, str, str], ...]]:
-    found: dict[str, list[tuple[int, str, str]]] = {}
+def _spell(words: Sequence[str]) -> str:
+    """Each word between spaces of its own: a phrase is part of a text where its words stand in it in a row."""
+    return f" {'  '.join(words)} "
+
+
+def _author_finder(papers: Sequence[Paper]) -> Callable[[str], dict[int, str]]:
+    """What somebody wrote: row -> the name as printed."""
+    families: dict[str, list[tuple[int, str, str]]] = {}
     for row, paper in enumerate(papers):
         for name in paper.record.authors:
             family, initials = parse_name(name)
-            found.setdefault(family, []).append((row, initials, name))
-    return {family: tuple(places) for family, places in found.items()}
+            families.setdefault(family, []).append((row, initials, name))
+
+    def find(followed: str) -> dict[int, str]:
+        family, initials = parse_name(followed)
+        near = families.get(family, []) if family else []
+        return {row: name for row, others, name in near if agree(initials, others)}
+
+    return find
 
 
 def _categories(papers: Sequence[Paper]) -> dict[str, tuple[int, ...]]:

@@ -8,6 +8,7 @@ randomised one of Halko, Martinsson, Tropp (2011), algorithm 4.4.
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from array import array
 from collections import Counter
@@ -39,14 +40,20 @@ BACKGROUND = 256  # papers kept as a sample of the catalogue
 
 
 def fit(
-    papers: Iterable[Paper], *, encoder: str | None = None, embeddings: Embeddings | None = None
+    papers: Iterable[Paper],
+    *,
+    encoder: str | None = None,
+    embeddings: Embeddings | None = None,
+    most: int = MOST_PAPERS,
 ) -> Model:
-    """The statistics of the newest of `papers`, in any order; works from no paper at all to any number.
+    """The statistics of the newest of `papers`, in any order, `most` of them; works from no paper to any number.
 
     With `encoder`, the fingerprint of an embedding model, and its `embeddings` the model is semantic; papers without
     an embedding then count for the words only. Without any embedding it is lexical.
     """
-    newest = heapq.nlargest(MOST_PAPERS, papers, key=lambda paper: paper.id)[::-1]
+    numbers = itertools.count()
+    everything = (paper for paper, _ in zip(papers, numbers, strict=False))
+    newest = heapq.nlargest(most, everything, key=lambda paper: paper.id)[::-1]
     count = _count(newest)
     names, frequency, table = _tabulate(count)
     projection = _singular_vectors(table, min(FINE, len(newest) - 1, len(names) - 1))
@@ -55,6 +62,7 @@ def fit(
     having = np.array([row for row, paper in enumerate(newest) if paper.id in known], dtype=np.int64)
     model = Model(
         papers=len(newest),
+        catalogue=next(numbers),
         average_length=sum(count.lengths) / max(1, len(newest)) or 1.0,
         average_features=table.nnz / max(1, len(newest)),
         encoder=encoder if len(having) else None,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import json
 import math
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -28,10 +29,11 @@ Rows = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Embeddings = Mapping[PaperId, npt.NDArray[np.floating]]  # an embedding model's vectors, of length 1
 
-FORMAT = 3  # of dumped models; a model of another format is fitted anew
+FORMAT = 4  # of dumped models; a model of another format is fitted anew
 COARSE, FINE = 64, 256  # latent dimensions; chosen by hold-out, see docs/ranking.md
 LEXICAL_SHARE = 0.7  # length of the lexical part of a vector beside an embedding of length 1
 LONG = 40  # features a paper has, on average, from where its latent position says all that its words say
+GROWTH = 0.1  # share of new papers from which a model is fitted anew
 TITLE_WEIGHT = 2  # a word of the title counts as so many of the abstract
 
 
@@ -43,7 +45,8 @@ class StaleModel(ValueError):
 class Model:
     """Statistics of one state of the catalogue."""
 
-    papers: int
+    papers: int  # that are counted: the newest
+    catalogue: int  # all there were
     average_length: float  # words per paper, title counted TITLE_WEIGHT times
     average_features: float  # known features per paper
     encoder: str | None  # fingerprint of the embedding model; None: lexical
@@ -85,11 +88,16 @@ class Model:
         """Dimensions of the embedding in front of the lexical ones."""
         return len(self.mean) - _lexical_size(self.projection)
 
+    def is_current(self, catalogue: int) -> bool:
+        """Whether a catalogue of so many papers has grown by no more than a tenth of those that are counted."""
+        return 0 <= catalogue - self.catalogue <= GROWTH * self.papers
+
     def dump(self) -> bytes:
         """The model as bytes for `load`."""
         head = {
             "format": FORMAT,
             "papers": self.papers,
+            "catalogue": self.catalogue,
             "average_length": self.average_length,
             "average_features": self.average_features,
             "encoder": self.encoder,
@@ -167,18 +175,21 @@ def counts(title: Sequence[str], abstract: Sequence[str]) -> Counter[str]:
     return found
 
 
-def weigh(model: Model, rows: Sequence[Counter[str]]) -> scipy.sparse.csr_array:
+def weigh(model: Model, rows: Iterable[Counter[str]]) -> scipy.sparse.csr_array:
     """TF-IDF of the rows, each of length 1: (1 + log tf) x rarity."""
-    rarity, position = model.rarities, model.position
-    weights = [
-        {
-            column: (1.0 + math.log(count)) * rarity[column]
-            for feature, count in row.items()
-            if (column := position.get(feature)) is not None
-        }
-        for row in rows
-    ]
-    return of_length_one(sparse_rows(model, weights))
+    position = model.position
+    found, often, ends = array("i"), array("i"), [0]
+    for row in rows:
+        found.extend([position.get(feature, -1) for feature in row])
+        often.extend(row.values())
+        ends.append(len(found))
+    columns = np.array(found, dtype=np.int32)
+    known = columns >= 0
+    columns = columns[known]
+    weights = (1.0 + np.log(np.array(often)[known])) * model.rarity[columns]
+    starts = np.concatenate([[0], np.cumsum(known)])[ends]
+    shape = len(ends) - 1, len(model.features)
+    return of_length_one(scipy.sparse.csr_array((weights, columns, starts), shape=shape))
 
 
 def of_length_one(table: scipy.sparse.csr_array) -> scipy.sparse.csr_array:

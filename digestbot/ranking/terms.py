@@ -11,6 +11,7 @@ import scipy
 
 from digestbot.model import Reason, ReasonKind
 from digestbot.ranking.candidates import Index
+from digestbot.ranking.memory import Memory
 from digestbot.ranking.statistics import TITLE_WEIGHT, Floats, Model, sparse_rows
 from digestbot.ranking.words import features, phrase
 
@@ -36,19 +37,16 @@ class TermEvidence:
         int, float
     ]  # weights of the features that stand for it, if the catalogue knows all of them
 
+    def __len__(self) -> int:
+        return 2 * len(self.values) + len(self.whole)
+
 
 class TermReader:
     """Reads terms against one index, each once."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._read: dict[str, TermEvidence] = {}
-
-    def read(self, term: str) -> TermEvidence:
-        found = self._read.get(term)
-        if found is None:
-            found = self._read[term] = self._evidence(term)
-        return found
+        self.read = Memory(self._evidence).get
 
     def _evidence(self, term: str) -> TermEvidence:
         index, model = self._index, self._index.model

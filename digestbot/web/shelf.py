@@ -12,7 +12,7 @@ from itertools import islice
 from zoneinfo import ZoneInfo
 
 from digestbot import ranking
-from digestbot.choosing import REFIT_AT, Candidates
+from digestbot.choosing import Candidates
 from digestbot.model import Opinion, Paper, PaperId, Scored, Subscriber, TopicProfile, Vote
 from digestbot.ranking.words import STOP_WORDS
 from digestbot.semantics import model_name, stored_embeddings
@@ -124,7 +124,7 @@ class Shelf:
         """Statistics as the scheduler stored them last: fitting takes 2 ms a paper, too long for who waits for a page."""
         count = storage.papers.count()
         model = _load(storage.models.find(model_name(self._embedder))) or self._model
-        is_current = model is not None and model.papers <= count <= model.papers * REFIT_AT
+        is_current = model is not None and model.is_current(count)
         if model is None or (count <= FITTED_HERE and not is_current):
             encoder = self._embedder.fingerprint if self._embedder else None
             vectors = storage.models.vectors(encoder) if encoder else None
