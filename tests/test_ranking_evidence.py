@@ -131,6 +131,22 @@ def test_a_followed_author_says_nothing_of_what_a_common_word_means() -> None:
     assert [int(scored.paper_id) for scored in ranked.scored] == [900]
 
 
+def test_the_explanation_tells_what_a_common_word_lacked() -> None:
+    often = paper(900, f"A policy, and another policy. {partly(7)}")
+    prepared = world("policy", named_by=20, candidates=(often,))
+
+    def told(*terms: str) -> list[str]:
+        profile = TopicProfile(tuple(Topic(term, (term,)) for term in terms))
+        parts = explain(prepared, profile, PaperId(900), NOW).parts
+        return [part.detail for part in parts if part.name == "agreement"]
+
+    assert told("policy") == ["3.9 standard deviations, its common words need 3.3"]
+    (less,) = told("policy", "word3x0", "word4x0")
+    assert less.endswith("need 3.3")
+    assert float(less.split()[0]) < 3.3
+    assert told("another") == []
+
+
 def test_meaning_alone_needs_the_rest_of_the_profile() -> None:
     prepared = world("river ice", named_by=15, candidates=(paper(900, subject(0)),))
     others = tuple(f"word{number}x0" for number in (3, 4, 5))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from digestbot.ranking.statistics import Bools, Floats
+from digestbot.ranking.statistics import Floats
 
 NEAR = 3.0  # agreement from which meaning is evidence without a term
 ONCE = 3.8  # agreement that one mention needs
@@ -29,7 +29,6 @@ def agreement(meaning: Floats, topics: Floats, surprise: Floats, votes: Floats) 
     return np.asarray(told / np.maximum(by_topics + by_votes, 1e-9))
 
 
-def enough(mentions: npt.NDArray[np.floating], agreed: Floats) -> Bools:
-    """Where so many mentions make a paper one on the topic. No mention is never enough, infinitely many always are."""
-    asked = np.where(mentions > 0, ONCE - STEP * np.log2(np.maximum(mentions, 1e-9)), np.inf)
-    return np.asarray(agreed >= asked)
+def asked(mentions: npt.NDArray[np.floating]) -> Floats:
+    """The agreement that so many mentions need; infinite where there is none, none at all where they leave no doubt."""
+    return np.where(mentions > 0, ONCE - STEP * np.log2(np.maximum(mentions, 1e-9)), np.inf)

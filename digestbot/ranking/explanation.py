@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+
 from digestbot.model import PaperId, Scored, Topic, TopicProfile
+from digestbot.ranking.agreement import agreement, asked
 from digestbot.ranking.candidates import Index
-from digestbot.ranking.scoring import Ranker
+from digestbot.ranking.scoring import Evidence, Ranker
 from digestbot.ranking.topics import MEANING
 
 
@@ -16,7 +19,7 @@ from digestbot.ranking.topics import MEANING
 class Part:
     """One reason for or against: evidence in nats, positive for; the score is 1 - exp(-sum), see `ranking.scoring`."""
 
-    name: str  # "topic", "author", "votes", "excluded term", "voted on"
+    name: str  # "topic", "agreement", "author", "votes", "excluded term", "voted on"
     detail: str
     evidence: float
 
@@ -37,6 +40,7 @@ def explain(index: Index, profile: TopicProfile, paper_id: PaperId, now: datetim
     ranker = Ranker(index)
     evidence = ranker.weigh([profile], [frozenset()], now)[0]
     parts = [part for topic in evidence.topics for part in _topic_parts(ranker, topic, row)]
+    parts += _agreement_parts(ranker, evidence, row)
     if evidence.meaning[row]:
         detail = f"all topics together: {evidence.meaning[row]:+.1f} standard deviations"
         parts.append(Part("meaning", detail, MEANING * float(evidence.meaning[row])))
@@ -66,3 +70,17 @@ def _topic_parts(ranker: Ranker, topic: Topic, row: int) -> Iterator[Part]:
     for term in topic.exclude:
         if row in ranker.index.matches(term):
             yield Part("excluded term", term, 0.0)
+
+
+def _agreement_parts(ranker: Ranker, evidence: Evidence, row: int) -> Iterator[Part]:
+    """Whether the profile agrees with what its common words say, where no other term leaves no doubt."""
+    numbers = ranker.reader.read(evidence.topics)
+    said, votes = ranker.reader.known.said, evidence.votes
+    mentions = said.mentions[numbers, row].sum()
+    if not 0 < mentions < np.inf:
+        return
+    surprise, count = (votes.surprise[row], votes.votes) if votes else (0.0, 0)
+    told = [evidence.meaning[row], said.meant[numbers].sum(), surprise, count]
+    agreed = float(agreement(*(np.array([value], dtype=float) for value in told))[0])
+    needed = float(asked(np.array([mentions]))[0])
+    yield Part("agreement", f"{agreed:.1f} standard deviations, its common words need {needed:.1f}", 0.0)

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from digestbot.ranking.agreement import NEAR, agreement, enough
+from digestbot.ranking.agreement import NEAR, agreement, asked
 from digestbot.ranking.statistics import Bools, Floats
 from digestbot.ranking.topics import MEANING, Known, Numbers, TopicReader, Topics
 from digestbot.ranking.votes import VoteEvidence
@@ -166,7 +166,7 @@ def weigh(block: Block) -> Entries:
         mentions[places] += said.mentions[numbers, at]
     voted = _Voted.of(block, profiles, rows)
     agreed = agreement(meaning, block.meant[profiles], voted.surprise, voted.votes)
-    spoken = enough(mentions, agreed)
+    spoken = agreed >= asked(mentions)
     relevance = terms + MEANING * meaning + voted.relevance
     near = agreed >= NEAR
     threshold = np.where(near, _threshold(block, profiles, rows), np.inf)
