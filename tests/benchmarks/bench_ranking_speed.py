@@ -16,7 +16,7 @@ import random
 import resource
 import time
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from digestbot.model import Opinion, Paper, PaperId, PaperRecord, TopicProfile, Vote
 from digestbot.ranking import Limits, Ranker, fit, index
@@ -25,8 +25,10 @@ from tests.benchmarks.town import NOW, paper_lines, town_people
 CATALOGUE, BLOCK, VOTES = 3000, 1000, 50
 
 
-def papers(count: int) -> list[Paper]:
-    rows = [json.loads(line) for line in paper_lines(count)]
+def papers(count: int, candidates: int = 300) -> list[Paper]:
+    """Those after the candidates are foreign, so that topics' words are as rare as a reader's are."""
+    lines = chain(paper_lines(candidates), paper_lines(count - candidates, candidates, foreign=True))
+    rows = [json.loads(line) for line in lines]
     return [
         Paper(PaperId(n), PaperRecord(row["title"], row["abstract"], tuple(row["authors"])), NOW)
         for n, row in enumerate(rows)
@@ -61,7 +63,7 @@ def main() -> None:
     parser.add_argument("--topics", type=int, default=20_000)
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
-    catalogue = papers(CATALOGUE)
+    catalogue = papers(CATALOGUE, given.papers)
     model = fit(catalogue)
     prepared = index(model, catalogue[: given.papers], catalogue)
     people = list(islice(town_people(given.readers, given.topics), given.readers))

@@ -70,10 +70,10 @@ def town_topic(number: int, words: list[str]) -> Topic:
     return Topic(f"{words[first]} and {words[second]}", (words[first], words[second]))
 
 
-def paper_lines(count: int, start: int = 0) -> Iterator[str]:
-    """Papers of the usual size (1.6 KB) as JSON Lines."""
+def paper_lines(count: int, start: int = 0, *, foreign: bool = False) -> Iterator[str]:
+    """Papers of the usual size (1.6 KB) as JSON Lines; foreign ones are about nobody's topics."""
     chance = random.Random(start)
-    subjects, common = _words(SUBJECTS), _words(3000, seed=2)
+    subjects, common = _words(SUBJECTS, seed=3 if foreign else 1), _words(3000, seed=2)
     for number in range(start, start + count):
         about = chance.sample(subjects, 8)
         sentences = [
