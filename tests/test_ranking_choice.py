@@ -81,6 +81,14 @@ def test_a_loud_topic_does_not_starve_the_others() -> None:
     assert chosen[0].topic == "ice"
 
 
+def test_likes_do_not_starve_a_topic() -> None:
+    likes = tuple(Vote(PaperId(n), Opinion.MORE, NOW) for n in (2, 8, 14, 20))
+    profile = TopicProfile((Topic("ice", ("river ice",)),), likes)
+    (found,) = Ranker(prepared()).choose([profile], [frozenset()], [Limits(0.0, 6)], now=NOW)
+    topics = [scored.topic for scored in found.scored]
+    assert topics.count("ice") == topics.count(None) == 3
+
+
 def test_near_copies_wait_until_nothing_else_is_left() -> None:
     text = "Bee dances, bee dances", "Bee dances tell where flowers are. Bee dances are timed."
     copies = [Paper(PaperId(n), PaperRecord(*text), NOW) for n in (100, 101, 102)]

@@ -55,8 +55,8 @@ def diversify(
     """For each of a block of people where the papers of a digest stand, in the order to show them, and then -1.
 
     rows, scores, topics: of all people's papers, each one's best first: the candidate, its score, and a number of the
-    topic that speaks for it, negative where none does. starts: where each person's papers begin, and where the last
-    one's end. most: papers each one wants; the choice for fewer begins the choice for more.
+    topic that speaks for it, one and the same where only votes do. starts: where each person's papers begin, and where
+    the last one's end. most: papers each one wants; the choice for fewer begins the choice for more.
     """
     counts = np.diff(starts)
     shown = np.full((len(most), most.max(initial=0)), -1)
@@ -90,6 +90,5 @@ def _take_turns(likeness: Likeness, rows: Rows, scores: Floats, topics: Rows, *,
         chosen[:, turn] = np.where(taken[people, best], -1, best)
         taken[people, best] = True
         np.maximum(near, likeness.between(rows[people, best], rows), out=near)
-        topic = topics[people, best]
-        crowd[topics == np.where(topic < 0, -2, topic)[:, None]] *= CROWD
+        crowd[topics == topics[people, best][:, None]] *= CROWD
     return chosen
