@@ -185,7 +185,7 @@ class Renderer:
 
     def subject(self, digest: Digest, cards: Mapping[PaperId, Card]) -> str:
         """The strongest paper, how many more, and the day: under 70 characters, never the same twice."""
-        strongest = max(digest.papers, key=lambda paper: paper.score)
+        strongest = wording.strongest(digest.papers)
         return self._subject(cards[strongest.paper_id].title, len(digest.papers) - 1, digest.slot)
 
     def system(self, name: str, values: Mapping[str, str]) -> RenderedMail:
@@ -366,6 +366,6 @@ def _day(slot: date) -> bytes:
 
 
 def _preheader(digest: Digest, cards: Mapping[PaperId, Card]) -> str:
-    strongest = max(digest.papers, key=lambda paper: paper.score)
+    strongest = wording.strongest(digest.papers)
     others = [cards[paper.paper_id].title for paper in digest.papers if paper is not strongest]
     return wording.preheader(others, cards[strongest.paper_id].opening)

@@ -140,6 +140,11 @@ def is_trending(paper: DigestPaper) -> bool:
     return bool(paper.reasons) and paper.reasons[0].kind is ReasonKind.TRENDING
 
 
+def strongest(papers: Sequence[DigestPaper]) -> DigestPaper:
+    """The paper that stands for the digest: the best of the reader's own, a trending one where there is no other."""
+    return max(papers, key=lambda paper: (not is_trending(paper), paper.score))
+
+
 def section_name(paper: DigestPaper) -> str:
     """The heading it stands under."""
     if is_trending(paper):

@@ -195,6 +195,16 @@ def test_the_subject_names_the_strongest_paper_the_rest_and_the_day() -> None:
     assert "Also: Weak" in render(papers, digest).html_body()
 
 
+def test_the_subject_names_a_trending_paper_only_where_there_is_no_other() -> None:
+    papers = [make_paper(1, title="Own"), make_paper(2, title="Loud"), make_paper(3, title="Louder")]
+    trending = [make_choice(paper, score=0.9 + paper.id / 100, topic=None) for paper in papers[1:]]
+    digest = replace(make_digest(papers), papers=(make_choice(papers[0], score=0.2), *trending))
+    mail = render(papers, digest)
+    assert mail.subject.startswith("Own and 2 more")
+    assert "Also: Loud; Louder" in mail.html_body()
+    assert render(papers, replace(digest, papers=tuple(trending))).subject.startswith("Louder and 1 more")
+
+
 @settings(max_examples=30)
 @given(st.text(max_size=300), st.integers(1, 30))
 def test_subjects_are_one_line_under_70_characters(title: str, count: int) -> None:
