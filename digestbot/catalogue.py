@@ -1,7 +1,8 @@
 """What a batch of records changes in the catalogue (pure).
 
 Records that identity.py proves to be the same become one paper. The result never depends on the order of arrival, for
-all different things ever said of a paper are kept (`versions`) and merged anew.
+all different things ever said of a paper are kept (`versions`) and merged anew. Drops say what a paper is; anybody may
+upload a library, so that names papers and says nothing of what a drop has.
 """
 
 from __future__ import annotations
@@ -91,6 +92,16 @@ class Work:
         return self.was[0].paper.id if self.was else None
 
     @property
+    def is_hidden(self) -> bool:
+        """Whether only libraries have it so far."""
+        return self.first_seen is None
+
+    @property
+    def is_revealed(self) -> bool:
+        """Whether the batch has what only a library had: of what the library said nothing is left."""
+        return not self.is_hidden and any(known.paper.first_seen is None for known in self.was)
+
+    @property
     def is_unchanged(self) -> bool:
         """Whether there is nothing to write of it."""
         if len(self.was) != 1:
@@ -120,8 +131,14 @@ def decide(known: Iterable[Known], entries: Sequence[Entry], seen: Seen) -> Chan
     works: list[Work] = []
     for entry in entries:
         matches = index.find(entry)
+        if matches and seen.at is None:
+            works.append(matches[0])
+            effects.append(Effect.KNOWN)
+            continue
         if matches:
             work = index.join(matches)
+            if work.is_hidden:
+                index.forget(work)
             effects.append(_add(work, entry, seen, merged=len(matches) > 1))
         else:
             mailable = seen.mailable and entry.mailable
@@ -138,6 +155,10 @@ def decide(known: Iterable[Known], entries: Sequence[Entry], seen: Seen) -> Chan
 def _add(work: Work, one: Entry, seen: Seen, *, merged: bool) -> Effect:
     """Takes one more record of a known paper into it."""
     before, entry = work.record, one.record
+    if work.is_hidden:
+        work.record, work.versions = entry, {one.key: one.version}
+        work.first_seen, work.mailable = seen.at, seen.mailable and one.mailable
+        return Effect.NEW
     if one.key not in work.versions and len(work.versions) < MAX_VERSIONS:
         work.versions[one.key] = one.version
         work.record = _merge_versions(work, before, entry)
@@ -146,9 +167,6 @@ def _add(work: Work, one: Entry, seen: Seen, *, merged: bool) -> Effect:
     ):
         upvotes, comments = _largest(before.upvotes, entry.upvotes), _largest(before.comments, entry.comments)
         work.record = replace(before, upvotes=upvotes, comments=comments)
-    if work.first_seen is None and seen.at is not None:  # so far only in somebody's library
-        work.first_seen, work.mailable = seen.at, seen.mailable and one.mailable
-        return Effect.NEW
     if seen.at is not None and work.first_seen is not None and seen.at < work.first_seen:
         work.first_seen = seen.at
     return Effect.UPDATED if merged or work.record != before else Effect.KNOWN
@@ -182,16 +200,24 @@ class _Index:
             self._works.setdefault(alias, {})[work] = None
 
     def find(self, entry: Entry) -> list[Work]:
-        """All works that this entry proves to be one."""
+        """All works that this entry proves to be one, those that drops have first: what a library said of the others
+        tells nothing about them."""
         namesakes = [works for alias in entry.aliases if (works := self._works.get(alias))]
         if not namesakes:
             return []
         candidates = dict.fromkeys(
             work for works in namesakes if len(works) <= MAX_NAMESAKES for work in works
         )
+        matches: list[Work] = []
+        for hidden in (False, True):
+            matches += self._same(entry, matches, [work for work in candidates if work.is_hidden is hidden])
+        return matches
+
+    def _same(self, entry: Entry, known: Sequence[Work], candidates: Sequence[Work]) -> list[Work]:
+        """Those that the entry, together with the works that are `known` to be the same, proves to be one."""
         ids = set(ids_of(entry.record))
         matches = [work for work in candidates if ids & work.aliases]
-        for work in matches:
+        for work in (*known, *matches):
             ids |= {alias for alias in work.aliases if alias.startswith(("doi:", "arxiv:"))}
         others = [work for work in candidates if work not in matches]
         # In a fixed order, for a title without ids fits the first of several papers that contradict each other.
@@ -213,17 +239,26 @@ class _Index:
 
     def _absorb(self, first: Work, work: Work) -> None:
         first.was += work.was
-        first.aliases |= work.aliases
-        first.versions.update(work.versions)
-        first.record = _merge_versions(first, first.record, work.record)
+        if first.is_hidden and not work.is_hidden:
+            self.forget(first)
+            first.aliases, first.versions, first.record = set(work.aliases), dict(work.versions), work.record
+        elif first.is_hidden == work.is_hidden:
+            first.aliases |= work.aliases
+            first.versions.update(work.versions)
+            first.record = _merge_versions(first, first.record, work.record)
         seen = [w for w in (first, work) if w.first_seen is not None]
         if seen:
             earliest = min(seen, key=lambda w: (w.first_seen, not w.mailable))
             first.first_seen, first.mailable = earliest.first_seen, earliest.mailable
+        self.forget(work)
+        self.put(first, first.aliases)
+        work.into = first
+
+    def forget(self, work: Work) -> None:
+        """Takes all its names from a work, which is found no more."""
         for alias in work.aliases:
             self._works[alias].pop(work, None)
-        self.put(first, work.aliases)
-        work.into = first
+        work.aliases = set()
 
 
 def _survivor(work: Work) -> Work:

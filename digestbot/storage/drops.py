@@ -121,7 +121,7 @@ class DropStore:
         """Makes a paper what the remaining drops say of it."""
         paper = known.paper.id
         versions = {key: said for key, said in known.versions.items() if key in remaining.versions}
-        versions = versions or dict(known.versions)  # where more was said of it than is kept
+        versions = versions or dict(known.versions)  # only libraries have it, or more was said than is kept
         mailable = int(remaining.mailable and known.paper.mailable)  # what was never mailed will not be now
         record = replace(
             merge(tuple(versions.values())), upvotes=remaining.upvotes, comments=remaining.comments
@@ -148,8 +148,8 @@ def _summary(rows: Sequence[Row]) -> _Remaining:
     """Of rows (version, drop, state, received_at, backfill, upvotes, comments), earliest first."""
     seen = [row for row in rows if row[2] != "library"]
     return _Remaining(
-        versions=frozenset(cast(int, row[0]) for row in rows),
-        drops=len({row[1] for row in rows}),
+        versions=frozenset(cast(int, row[0]) for row in seen),
+        drops=len({row[1] for row in seen}),
         first_seen=cast(int, seen[0][3]) if seen else None,
         mailable=bool(seen) and not seen[0][4],
         upvotes=max((cast(int, row[5]) for row in rows if row[5] is not None), default=None),

@@ -97,7 +97,7 @@ class PaperStore:
             known = self.find_known({alias for entry in entries for alias in entry.aliases})
             change = decide(known, entries, seen)
             ids = self._apply(change)
-            self._add_sightings(drop, entries, change.work_of_entry, ids)
+            self._add_sightings(drop, entries, change.work_of_entry, ids, counted=seen.at is not None)
             return list(change.effects), [ids[work] for work in change.work_of_entry]
 
     def find_known(self, aliases: Collection[str]) -> list[Known]:
@@ -136,7 +136,10 @@ class PaperStore:
         new = [work for work in changed if not work.was]
         ids = {work: work.was[0].paper.id for work in change.works if work.was}
         ids.update(zip(new, map(PaperId, take_ids(self._db, "papers", len(new))), strict=True))
-        rows = [(ids[work], *record_values(work.record), *_circumstances(work), 1) for work in new]
+        rows = [
+            (ids[work], *record_values(work.record), *_circumstances(work), int(not work.is_hidden))
+            for work in new
+        ]
         self._insert(f"papers ({PAPER_COLUMNS})", rows)
         for work in changed:
             if work.was:
@@ -169,6 +172,9 @@ class PaperStore:
                 f"UPDATE papers SET {columns} WHERE id = ?",
                 (*record_values(work.record), *_circumstances(work), paper.id),
             )
+        if work.is_revealed:
+            for table in ("aliases", "versions"):
+                self._db.execute(f"DELETE FROM {table} WHERE paper_id = ?", (paper.id,))
         if (work.record.title, work.record.abstract) != (paper.record.title, paper.record.abstract):
             self._db.execute("DELETE FROM vectors WHERE paper_id = ?", (paper.id,))
 
@@ -190,15 +196,22 @@ class PaperStore:
         self._db.execute("UPDATE merges SET paper_id = ? WHERE paper_id = ?", (survivor, old))
         self._db.execute("INSERT INTO merges (old_id, paper_id) VALUES (?, ?)", (old, survivor))
         self._db.execute(
-            "UPDATE papers SET sightings = (SELECT COUNT(DISTINCT drop_id) FROM sightings WHERE paper_id = ?)"
-            " WHERE id = ?",
+            "UPDATE papers SET sightings = (SELECT COUNT(DISTINCT drop_id) FROM sightings"
+            " JOIN drops ON drops.id = drop_id WHERE paper_id = ? AND state <> 'library') WHERE id = ?",
             (survivor, survivor),
         )
 
     def _add_sightings(
-        self, drop: DropId, entries: Sequence[Entry], works: Sequence[Work], ids: Mapping[Work, PaperId]
+        self,
+        drop: DropId,
+        entries: Sequence[Entry],
+        works: Sequence[Work],
+        ids: Mapping[Work, PaperId],
+        *,
+        counted: bool,
     ) -> None:
-        known = {ids[work] for work in works if work.was}  # new papers are stored as seen once
+        """counted: each paper is seen once more; a library's are not."""
+        known = {ids[work] for work in works if work.was and counted}  # new papers are stored as seen once
         first_here = known - self._seen_in(drop, known)
         self._db.execute_many(
             "INSERT INTO sightings (drop_id, paper_id, version, upvotes, comments) VALUES (?, ?, ?, ?, ?)"
@@ -274,14 +287,14 @@ def _circumstances(work: Work) -> tuple[Value, Value]:
 
 
 def _added_aliases(work: Work) -> set[str]:
-    return work.aliases.difference(*(known.aliases for known in work.was))
+    return work.aliases.difference(*(known.aliases for known in work.was if not work.is_revealed))
 
 
 def _packed_versions(work: Work) -> Iterator[tuple[int, str]]:
     """What is to be written of its versions (key, JSON): all where the paper they are written against changed."""
     base = bare(work.record)
     kept: Collection[int] = ()
-    if len(work.was) == 1 and base == bare(work.was[0].paper.record):
+    if len(work.was) == 1 and not work.is_revealed and base == bare(work.was[0].paper.record):
         kept = work.was[0].versions
     for key, version in work.versions.items():
         if key not in kept:
