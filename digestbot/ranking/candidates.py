@@ -12,7 +12,7 @@ import scipy
 from digestbot.model import Paper, PaperId
 from digestbot.ranking.embedding import Embedder
 from digestbot.ranking.memory import Memory
-from digestbot.ranking.people import agree, parse_name
+from digestbot.ranking.people import Name, parse_name, same_person
 from digestbot.ranking.statistics import (
     TITLE_WEIGHT,
     Embeddings,
@@ -195,16 +195,16 @@ def _spell(words: Sequence[str]) -> str:
 
 def _author_finder(papers: Sequence[Paper]) -> Callable[[str], dict[int, str]]:
     """What somebody wrote: row -> the name as printed."""
-    families: dict[str, list[tuple[int, str, str]]] = {}
+    families: dict[str, list[tuple[int, Name, str]]] = {}
     for row, paper in enumerate(papers):
-        for name in paper.record.authors:
-            family, initials = parse_name(name)
-            families.setdefault(family, []).append((row, initials, name))
+        for printed in paper.record.authors:
+            name = parse_name(printed)
+            families.setdefault("".join(name.family[-1:]), []).append((row, name, printed))
 
     def find(followed: str) -> dict[int, str]:
-        family, initials = parse_name(followed)
-        near = families.get(family, []) if family else []
-        return {row: name for row, others, name in near if agree(initials, others)}
+        wanted = parse_name(followed)
+        near = families.get(wanted.family[-1], []) if wanted.family else []
+        return {row: printed for row, name, printed in near if same_person(wanted, name)}
 
     return find
 

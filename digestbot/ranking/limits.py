@@ -52,7 +52,7 @@ def _check_topic(topic: Topic) -> list[str]:
     problems += [
         f"topic {name}: author {_short(author)} has no family name"
         for author in topic.authors
-        if 0 < len(author.strip()) <= LONGEST_TERM and not parse_name(author)[0]
+        if 0 < len(author.strip()) <= LONGEST_TERM and not parse_name(author).family
     ]
     return problems
 
