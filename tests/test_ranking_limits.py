@@ -40,6 +40,9 @@ def topic(*terms: str, **fields: object) -> Topic:
         ([topic("ice", weight=float("nan"))], "weight"),
         ([topic("ice", weight=-1.0)], "weight"),
         ([Topic(" ", ("ice",))], "no name"),
+        ([Topic("ice \x1b]0;x\x07", ("ice",))], "control characters"),
+        ([topic("ice", exclude=("sea\u202e",))], "control characters"),
+        ([topic("ice", authors=("A. Frost\x9b31m",))], "control characters"),
     ],
 )
 def test_refused_with_a_reason(topics: list[Topic], said: str) -> None:
@@ -49,7 +52,18 @@ def test_refused_with_a_reason(topics: list[Topic], said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "term", ["C++", "持续学习", "التعلم", "(un)supervised [learning]", "k-means", "GPT-4", "R&D"]
+    "term",
+    [
+        "C++",
+        "sea\u00a0ice",
+        "\u200fالجليد",
+        "持续学习",
+        "التعلم",
+        "(un)supervised [learning]",
+        "k-means",
+        "GPT-4",
+        "R&D",
+    ],
 )
 def test_taken(term: str) -> None:
     assert check_topics([topic(term)]) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from digestbot.model import Topic
@@ -10,6 +11,9 @@ from digestbot.ranking.words import LONGEST_TERM, phrase
 
 MOST_TOPICS = 100
 MOST_ENTRIES = 1_000  # terms, excluded terms, authors and categories of all topics together
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)  # of terminals and direction
 
 
 def check_topics(topics: Sequence[Topic]) -> list[str]:
@@ -34,6 +38,11 @@ def _check_topic(topic: Topic) -> list[str]:
         problems.append("a topic has no name: give it one")
     elif len(topic.name) > LONGEST_TERM:
         problems.append(f"topic {name}: the name is longer than {LONGEST_TERM} characters")
+    problems += [
+        f"topic {name}: {_short(text)} holds control characters; write it without them"
+        for text in (topic.name, *topic.terms, *topic.exclude, *topic.authors, *topic.categories)
+        if _CONTROL.search(text)
+    ]
     if not (topic.terms or topic.exclude or topic.authors or topic.categories):
         problems.append(f"topic {name}: give it at least one term, author or category")
     if not 0.0 <= topic.weight <= 10.0:  # false for NaN, too
