@@ -176,9 +176,8 @@ class Connection:
         return Handover(verdict, stage, reply)
 
     def _send_text(self, data: bytes) -> Handover:
-        assert self._smtp.sock is not None
         # An error here means that the final dot, which goes last, did not get out: nothing is in doubt.
-        self._smtp.sock.sendall((data if isinstance(data, Lines) else _dot_stuffed(data)) + b".\r\n")
+        self._sock.sendall((data if isinstance(data, Lines) else _dot_stuffed(data)) + b".\r\n")
         try:
             self._set_timeout(self._timeouts.text_s)
             reply = self._reply()
@@ -213,9 +212,16 @@ class Connection:
 
     # ---- lines ---------------------------------------------------------------------------------------------------
 
+    @property
+    def _sock(self) -> socket.socket:
+        """Another thread may hang up at any moment, and then there is none."""
+        sock: socket.socket | None = self._smtp.sock
+        if sock is None:
+            raise smtplib.SMTPServerDisconnected("it is not connected")
+        return sock
+
     def _send(self, command: str) -> None:
-        assert self._smtp.sock is not None
-        self._smtp.sock.sendall(command.encode() + b"\r\n")
+        self._sock.sendall(command.encode() + b"\r\n")
 
     def _reply(self) -> Reply:
         return _read_reply(*self._smtp.getreply())
@@ -225,9 +231,8 @@ class Connection:
         return Reply(0, f"{self._where} lost {when}: {why}")
 
     def _set_timeout(self, seconds: float) -> None:
-        assert self._smtp.sock is not None
         if self._smtp.reply_s != seconds:
-            self._smtp.sock.settimeout(seconds)
+            self._sock.settimeout(seconds)
             self._smtp.reply_s = seconds
 
 

@@ -392,6 +392,15 @@ def test_hanging_up_is_not_blamed_on_the_server() -> None:
     )
 
 
+def test_hung_up_between_two_steps() -> None:
+    with SmtpServer() as server:
+        connection = connect(server.url())
+        connection.hang_up()
+        handover = connection.hand_over(mail(), "id")
+    assert handover.verdict is Verdict.LOST
+    assert handover.reply.line.endswith("lost before the text was out: digestbot was told to end")
+
+
 def test_errors_are_told_in_words() -> None:
     with SmtpServer() as server:
         url = server.url()
