@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+import scipy
 
 from digestbot.model import Opinion, Paper, PaperId, PaperRecord, Scored, Topic, TopicProfile, Vote
 from digestbot.ranking import (
@@ -102,6 +103,17 @@ def test_near_copies_wait_until_nothing_else_is_left() -> None:
     assert {scored.paper_id for scored in choose(found, *topics, most=13)[11:]} == {101, 102}
 
 
+def test_a_flood_of_near_copies_hides_nothing() -> None:
+    text = "Bee dances tell where flowers are. Bee dances are timed. Copy"
+    flood = [
+        Paper(PaperId(n), PaperRecord("Bee dances, bee dances", f"{text} {n}."), NOW) for n in range(100, 400)
+    ]
+    topics = Topic("timing", ("bee dances are timed",), weight=10.0), Topic("all", tuple(SUBJECTS))
+    chosen = choose(prepared(*flood), *topics, most=6)
+    assert chosen[0].paper_id >= 100
+    assert sum(scored.paper_id >= 100 for scored in chosen) == 1
+
+
 def test_a_followed_author_is_first_and_fewer_begin_more() -> None:
     written = Paper(PaperId(200), PaperRecord("Elsewhere", authors=("Ada Lovelace",)), NOW)
     topics = Topic("bees", ("bee dances",)), Topic("ada", (), authors=("Ada Lovelace",))
@@ -172,7 +184,7 @@ def test_a_digest_is_chosen_alone_as_in_a_crowd_that_wants_more_or_less() -> Non
 def test_what_is_remembered_of_likenesses_has_a_bound() -> None:
     vectors = np.random.default_rng(1).standard_normal((40, 5))
     likeness, others = (
-        Likeness(vectors, remembered_bytes=5 * 40 * 4),
+        Likeness(vectors, scipy.sparse.eye_array(40, format="csr"), remembered_bytes=5 * 40 * 4),
         np.arange(40)[None, :].repeat(5, axis=0),
     )
     assert likeness.most == 5

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +23,11 @@ from digestbot.ranking.statistics import (
     Rows,
     around_mean,
     counts,
+    of_length_one,
     raw_vectors,
     weigh,
 )
-from digestbot.ranking.words import phrase, words
+from digestbot.ranking.words import STOP_WORDS, phrase, words
 
 Words = tuple[list[str], list[str]]  # of a title, and of an abstract
 TEXTS_KEPT = 50_000  # embedded: 40 MB
@@ -41,6 +44,7 @@ class Index:
     ids: Rows  # of the candidates
     vectors: Floats  # candidates and voted papers x dimensions, around the catalogue's mean
     words: scipy.sparse.csr_array  # their TF-IDF rows
+    word_counts: scipy.sparse.csr_array  # of candidates: candidates x words but stop words, rows of length 1
     lengths: Floats  # of candidates, in average papers
     embedder: Embedder | None
     categories: Mapping[str, tuple[int, ...]]  # folded category and its archive ("cs.lg", "cs") -> rows
@@ -109,6 +113,7 @@ def index(
         ids=np.array([paper.id for paper in candidates], dtype=np.int64),
         vectors=around_mean(model, raw),
         words=table,
+        word_counts=_word_counts(texts[: len(candidates)]),
         embedder=embedder,
         phrases=Memory(_phrase_finder(texts[: len(candidates)])),
         lengths=np.array(lengths, dtype=float) / model.average_length,
@@ -186,6 +191,21 @@ def _phrase_finder(texts: Sequence[Words]) -> Callable[[tuple[str, ...]], dict[i
         return found
 
     return find
+
+
+def _word_counts(texts: Sequence[Words]) -> scipy.sparse.csr_array:
+    number: dict[str, int] = {}
+    found, ends = array("i"), array("i", [0])
+    for title, abstract in texts:
+        found.extend(
+            number.setdefault(word, len(number)) for word in chain(title, abstract) if word not in STOP_WORDS
+        )
+        ends.append(len(found))
+    table = scipy.sparse.csr_array(
+        (np.ones(len(found), dtype=np.float32), found, ends), shape=(len(texts), len(number))
+    )
+    table.sum_duplicates()
+    return of_length_one(table).astype(np.float32)
 
 
 def _spell(words: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ from digestbot.ranking.votes import VoteEvidence, VoteLearner, latest_opinions
 from digestbot.ranking.weighing import Block, Entries, is_clear, weigh
 
 AUTHORED = 100.0  # loudness of a followed author: outdoes all terms
-DEPTH = 5  # ranked papers per paper that a digest shows: what diversity chooses from
+DEPTH = 5  # ranked papers per paper that a digest shows: what diversity chooses from, unless copies fill it
 
 Out = tuple[AbstractSet[int], AbstractSet[int]]  # rows that are barred, and those that are excluded
 _NONE_OUT: Out = frozenset(), frozenset()
@@ -65,7 +65,7 @@ class Ranker:
     def __init__(self, index: Index) -> None:
         self.index = index
         self.reader = TopicReader(index)
-        self._likeness = Likeness(index.vectors[: index.size])
+        self._likeness = Likeness(index.vectors[: index.size], index.word_counts)
         self._learner: VoteLearner | None = None
 
     def with_others(self, papers: Sequence[Paper], embeddings: Embeddings | None = None) -> Ranker:
@@ -172,8 +172,22 @@ class Ranker:
         least = np.array([one.min_score for one in limits])
         most = np.array([one.max_papers for one in limits], dtype=np.int64)
         above = found.count_above(least)
-        best = found.first(np.minimum(above, DEPTH * most))
-        shown = diversify(
+        deep = np.minimum(above, DEPTH * most)
+        rankings, copied = self._choose(found, deep, most, above)
+        wider = copied & (above > deep)
+        if wider.any():
+            anew, _ = self._choose(found, np.where(wider, above, 0), most, above)
+            rankings = [
+                new if at else old for old, new, at in zip(rankings, anew, wider.tolist(), strict=True)
+            ]
+        return rankings
+
+    def _choose(
+        self, found: _Found, depth: Numbers, most: Numbers, above: Numbers
+    ) -> tuple[list[Ranking], Bools]:
+        """From the best `depth` of each; and who has near-copies."""
+        best = found.first(depth)
+        shown, copied = diversify(
             self._likeness,
             best.entries.rows,
             best.entries.scores,
@@ -181,7 +195,7 @@ class Ranker:
             starts=best.starts,
             most=most,
         )
-        return _rankings(found, above, best.scored(shown[shown >= 0]), np.sum(shown >= 0, axis=1))
+        return _rankings(found, above, best.scored(shown[shown >= 0]), np.sum(shown >= 0, axis=1)), copied
 
     def _find(
         self, profiles: Sequence[TopicProfile], barred: Sequence[AbstractSet[PaperId]], now: datetime
