@@ -138,7 +138,7 @@ def _first_line(file: io.TextIOWrapper) -> str:
 def _json_list(path: Path, text: str) -> Iterator[Line]:
     try:
         items = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: is not valid JSON: {error}") from error
     for number, item in enumerate(items, 1):
         yield _line(number, item)
@@ -149,7 +149,7 @@ def _json_lines(path: Path, file: io.TextIOWrapper) -> Iterator[Line]:
         if text.strip():
             try:
                 yield _line(number, json.loads(text.lstrip("\ufeff")))
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 yield Line(number, {}, f"is not valid JSON: {error}")
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, time
+from typing import TypeVar
 
 from digestbot.addresses import check_address
 from digestbot.model import WEEKDAYS, Preferences, Schedule, Status, Subscriber, SubscriberId, Topic
-from digestbot.ranking import check_topics
+from digestbot.ranking import MOST_WEIGHT, check_topics
 from digestbot.schedule import check_schedule
 
 FIELDS = (
@@ -32,6 +34,9 @@ MAX_NAME = 200
 NOBODY = Subscriber(id=SubscriberId(0), email="", status=Status.UNCONFIRMED)
 _DAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _TOPIC_FIELDS = ("name", "terms", "exclude", "authors", "categories", "weight")
+
+
+_T = TypeVar("_T")
 
 
 class FormError(ValueError):
@@ -113,18 +118,35 @@ def parse_topic(value: object) -> Topic:
     unknown = [str(name) for name in value if name not in _TOPIC_FIELDS]
     if unknown:
         raise ValueError(f"a topic has no field {', '.join(unknown)}; it has {', '.join(_TOPIC_FIELDS)}")
-    terms = _texts(value.get("terms", []))
-    followed = _texts(value.get("authors", []))
-    categories = _texts(value.get("categories", []))
+    terms, followed, categories, exclude = (
+        _topic_field(value, field, _texts, ()) for field in ("terms", "authors", "categories", "exclude")
+    )
     name = _text(value.get("name") or next(iter((*terms, *followed, *categories)), ""))
     return Topic(
         name=name,
         terms=terms if "terms" in value or followed or categories else (name,),
-        exclude=_texts(value.get("exclude", [])),
+        exclude=exclude,
         authors=followed,
         categories=categories,
-        weight=_number(value.get("weight", 1.0), lowest=0.01, highest=100),
+        weight=_topic_field(value, "weight", _weight, 1.0),
     )
+
+
+def parse_topics(value: object) -> tuple[Topic, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{_clipped(value)} is not a list of topics")
+    return tuple(parse_topic(item) for item in value)
+
+
+def _topic_field(
+    topic: Mapping[str, object], field: str, parse: Callable[[object], _T], default: object
+) -> _T:
+    """Raises ValueError that names the topic, or its terms where it has no name, and the field."""
+    try:
+        return parse(topic.get(field, default))
+    except ValueError as error:
+        name = topic.get("name") or topic.get("terms")
+        raise ValueError(f"topic {_clipped(name)}: {field}: {error}") from None
 
 
 def _build(base: Subscriber, values: Mapping[str, object]) -> Subscriber:
@@ -228,16 +250,21 @@ def _number(value: object, *, lowest: float, highest: float) -> float:
             raise ValueError
         number = float(value)
     except ValueError:
-        raise ValueError(f"{value!r} is not a number") from None
+        raise ValueError(f"{_clipped(value)} is not a number") from None
+    except OverflowError:
+        number = math.inf
     if not lowest <= number <= highest:
-        raise ValueError(f"{value} must be from {lowest:g} to {highest:g}")
+        raise ValueError(f"{_clipped(value)} must be from {lowest:g} to {highest:g}")
     return number
 
 
-def _topics(value: object) -> tuple[Topic, ...]:
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"{value!r} is not a list of topics")
-    return tuple(parse_topic(item) for item in value)
+def _weight(value: object) -> float:
+    return _number(value, lowest=0.01, highest=MOST_WEIGHT)
+
+
+def _clipped(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:59] + "…"
 
 
 _PARSERS: dict[str, Callable[[object], object]] = {
@@ -251,6 +278,6 @@ _PARSERS: dict[str, Callable[[object], object]] = {
     "min_score": _share,
     "trending_share": _share,
     "paused_until": _paused_until,
-    "topics": _topics,
+    "topics": parse_topics,
     "quiet_week": _switch,
 }

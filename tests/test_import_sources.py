@@ -47,3 +47,27 @@ def test_a_broken_packed_file_changes_nothing(household: Household) -> None:
     assert answer.code == 2
     assert "people.gz: cannot be read" in answer.err
     assert emails(household) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        ("0", "0 must be from 0.01 to 10"),
+        ("1" + "0" * 400, "must be from"),
+        ("9" * 5000, "is not valid JSON"),
+    ],
+    ids=["none", "huge", "too long to read"],
+)
+def test_a_weight_out_of_range_is_named_with_line_topic_and_field(
+    household: Household, number: str, said: str
+) -> None:
+    Path("people").write_text(
+        '{"email": "ada@example.org"}\n'
+        f'{{"email": "bob@example.org", "topics": [{{"name": "owls", "weight": {number}}}]}}\n'
+    )
+    answer = household.run("subscribers", "import", "people")
+    assert answer.code == 2
+    assert "people: line 2: " in answer.err
+    assert said in answer.err
+    assert ("topics: topic 'owls': weight: " in answer.err) == (len(number) < 5000)
+    assert len(answer.err) < 300

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.household import Household, household
+from tests.household import Answer, Household, household
 
 __all__ = ["household"]
 
@@ -21,6 +22,11 @@ def write(name: str, rows: list[object]) -> str:
     return name
 
 
+def rank(household: Household, papers: Sequence[object], profiles: Sequence[object], *words: str) -> Answer:
+    files = ("--papers", write("p.jsonl", [*papers]), "--profiles", write("u.jsonl", [*profiles]))
+    return household.run("rank", *files, *words)
+
+
 def test_an_unknown_id_is_named_with_its_line_and_the_others_are_ranked(household: Household) -> None:
     profiles = [
         {"user": "ada", "topics": ["river ice"], "liked": [1, 999, None]},
@@ -29,12 +35,106 @@ def test_an_unknown_id_is_named_with_its_line_and_the_others_are_ranked(househol
     command = ("rank", "--papers", write("p.jsonl", [*PAPERS]), "--profiles", write("u.jsonl", [*profiles]))
     answer = household.run(*command)
     assert answer.code == 1
-    assert "u.jsonl: line 1: liked: '999' is no paper's id" in answer.err
+    assert "u.jsonl: line 1: liked: 999 is no paper's id" in answer.err
     assert [row["user"] for row in answer.json_lines] == ["ada", "bob"]
     Path("c.json").write_text("[3, 4, 'x']".replace("'", '"'))
     answer = household.run(*command, "--candidates", "c.json")
     assert (answer.code, sorted(answer.json_lines[1]["ranking"])) == (1, [3, 4])
-    assert "c.json: 'x'" in answer.err
+    assert 'c.json: "x"' in answer.err
+
+
+BOB = {"user": "bob", "topics": ["river ice"]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"liked": 5}, "liked: 5 is not a list of ids"),
+        ({"liked": "17"}, 'liked: "17" is not a list of ids'),
+        ({"disliked": {}}, "disliked: {} is not a list of ids"),
+        ({"topics": {"name": "ice"}}, "topics: {'name': 'ice'} is not a list of topics"),
+        ({"topics": {}}, "topics: {} is not a list of topics"),
+        ({"topics": [f"ice {n}" for n in range(101)]}, "101 topics are too many: at most 100"),
+        ({"topics": [{"name": "ice", "weight": 0}]}, "topic 'ice': weight: 0 must be from 0.01 to 10"),
+        ({"topics": [{"name": "ice", "weight": 10**400}]}, "topic 'ice': weight: 1000"),
+        ({"user": None}, 'needs a "user"'),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_wrong_profile_is_named_with_its_line(
+    household: Household, fields: dict[str, object], said: str
+) -> None:
+    answer = rank(household, PAPERS, [BOB, {**BOB, **fields}])
+    assert (answer.code, answer.out) == (2, "")
+    assert "u.jsonl: line 2: " in answer.err
+    assert said in answer.err
+    assert len(answer.err) < 300
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"id": 7, "title": "Ice", "authors": 5}, "line 2: authors must be a list of texts"),
+        ({"id": 7, "title": "Ice", "authors": "Ada"}, "line 2: authors must be a list of texts"),
+        ({"id": 7, "title": "Ice", "abstract": ["It breaks."]}, "line 2: abstract must be text"),
+        ({"id": True, "title": "Ice"}, "line 2: a paper needs an id"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_wrong_paper_is_named_with_its_line(
+    household: Household, row: dict[str, object], said: str
+) -> None:
+    answer = rank(household, [{"id": 0, "title": "Ice"}, row], [BOB])
+    assert (answer.code, answer.out) == (2, "")
+    assert "p.jsonl: " + said in answer.err
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "9" * 5_000, "\udcff", ""], ids=lambda text: text[:3])
+@pytest.mark.parametrize("option", ["--papers", "--profiles", "--candidates"])
+def test_a_file_that_is_none_is_named(household: Household, option: str, content: str) -> None:
+    files = {"--papers": write("p.jsonl", [*PAPERS]), "--profiles": write("u.jsonl", [BOB])}
+    files[option] = "wrong.json"
+    Path("wrong.json").write_text(content, encoding="utf-8", errors="surrogateescape")
+    answer = household.run("rank", *(word for pair in files.items() for word in pair))
+    assert (answer.code, answer.out) == (2, "")
+    assert "wrong.json: " in answer.err
+    if content and option != "--candidates":
+        assert "wrong.json: line 1: " in answer.err
+
+
+@pytest.mark.parametrize("option", ["--papers", "--profiles", "--candidates"])
+def test_the_output_is_never_written_over_an_input(household: Household, option: str) -> None:
+    files = {"--papers": write("p.jsonl", [*PAPERS]), "--profiles": write("u.jsonl", [BOB])}
+    files["--candidates"] = write("c.json", [[1, 2]])
+    Path("out.jsonl").symlink_to(files[option])
+    before = Path(files[option]).read_bytes()
+    answer = household.run("rank", *(word for pair in files.items() for word in pair), "--out", "out.jsonl")
+    assert (answer.code, answer.out) == (2, "")
+    assert f"--out out.jsonl: is the file of {option}" in answer.err
+    assert Path(files[option]).read_bytes() == before
+
+
+def test_an_id_of_the_other_type_is_told(household: Household) -> None:
+    papers = [{"id": 99, "title": "River ice"}, {"id": "7", "title": "River ice"}, *PAPERS[:5]]
+    answer = rank(household, papers, [{**BOB, "liked": ["99"], "disliked": [7, True]}])
+    assert answer.code == 1
+    assert 'liked: "99" is no paper\'s id, the number 99 is; left out' in answer.err
+    assert 'disliked: 7 is no paper\'s id, the text "7" is; left out' in answer.err
+    assert "disliked: true is no paper's id; left out" in answer.err
+
+
+def test_a_topic_that_says_nothing_is_named_and_changes_nothing(household: Household) -> None:
+    answer = rank(household, PAPERS, [BOB, {**BOB, "topics": ["river ice", "the"]}])
+    assert answer.code == 0
+    assert "u.jsonl: line 2: topic 'the'" in answer.err
+    first, second = answer.json_lines
+    assert first == second
+
+
+def test_any_user_is_written(household: Household) -> None:
+    answer = rank(household, PAPERS[:3], [{"user": "Zoë \ud800"}])
+    assert answer.code == 0
+    assert answer.json_lines[0]["user"] == "Zoë \ud800"
 
 
 @pytest.mark.parametrize(
@@ -62,9 +162,8 @@ def test_hostile_terms_rank_in_time_or_are_named(household: Household, term: str
         {"user": 3, "topics": ["river ice"]},
     ]
     start = time.process_time()
-    answer = household.do(
-        "rank", "--papers", write("p.jsonl", [*PAPERS]), "--profiles", write("u.jsonl", [*profiles])
-    )
+    answer = rank(household, PAPERS, profiles)
+    assert answer.code == 1, "terms that would count are left out"
     assert time.process_time() - start < 20
     assert len(answer.json_lines) == 3
     assert answer.json_lines[2]["scores"][0] > 0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from io import BufferedIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeGuard
 
 import click
 
@@ -16,7 +18,7 @@ from digestbot.cli.context import App, pass_app, say
 from digestbot.errors import UsageError
 
 if TYPE_CHECKING:
-    from digestbot.model import Paper, PaperId
+    from digestbot.model import PaperId, PaperRecord, Topic
     from digestbot.ranking.batch import BatchProfile
     from digestbot.ranking.embedding import Embedder
 
@@ -43,15 +45,17 @@ def rank_command(
 ) -> None:
     """Rank papers for each profile by relevance alone: one JSON line {"user", "ranking", "scores"} per profile.
 
-    Ids that are no paper's and topics that say nothing are named and left out; for such ids the exit status is 1.
+    Ids that are no paper's and topics beyond the limits are named and left out; then the exit status is 1. A topic
+    of words that every paper has is named, too, but changes no ranking.
     """
     from digestbot.ranking.batch import rank_batch
 
+    _keep_inputs(out, {"--papers": papers, "--profiles": profiles, "--candidates": candidates})
     known = _Papers(papers)
-    wanted = None if candidates is None else known.ids(_read_list(candidates), candidates)
-    people = [
-        (line.get("user"), _profile(line, known, f"{profiles}: line {n}")) for n, line in _lines(profiles)
-    ]
+    wanted = None if candidates is None else known.ids(_read_list(candidates), str(candidates))
+    people = [_profile(line, known, f"{profiles}: line {n}") for n, line in _lines(profiles)]
+    if not people:
+        raise UsageError(f"{profiles}: holds no profile: give one JSON object a line")
     rankings = rank_batch(
         known.papers, [profile for _, profile in people], candidates=wanted, embedder=_embedder(app)
     )
@@ -63,108 +67,171 @@ def rank_command(
                 "ranking": [known.keys[paper] for paper in ranking.papers[:top]],
                 "scores": [round(score, 6) for score in ranking.scores[:top]],
             }
-            target.write(json.dumps(row, ensure_ascii=False) + "\n")
+            target.write(json.dumps(row) + "\n")
     _tell(known)
-    if known.unknown:
+    if known.left_out:
         sys.exit(1)
 
 
 def _tell(known: _Papers) -> None:
     """What was left out of the ranking."""
-    told = [*known.unknown, *known.silent]
+    told = [*known.left_out, *known.silent]
     for line in told[:MOST_TOLD]:
         say(line)
     if len(told) > MOST_TOLD:
         say(f"and {len(told) - MOST_TOLD} more left out in the same way")
 
 
+def _keep_inputs(out: Path | None, inputs: Mapping[str, Path | None]) -> None:
+    """Raises UsageError where the output would be written over an input."""
+    for option, path in inputs.items():
+        if path and out and out.exists() and out.samefile(path):
+            raise UsageError(f"--out {out}: is the file of {option} and would be lost; name another")
+
+
 class _Papers:
     """The papers of a file, numbered in the order of their ids."""
 
     def __init__(self, path: Path) -> None:
-        rows: dict[Key, Mapping[str, Any]] = {}
+        from digestbot.model import Paper, PaperId
+
+        records: dict[Key, PaperRecord] = {}
         for number, row in _lines(path):
-            if not isinstance(row.get("id"), int | str) or not isinstance(row.get("title"), str):
-                raise UsageError(f"{path}: line {number}: a paper needs an id (number or text) and a title")
-            if row["id"] in rows:
-                raise UsageError(f"{path}: line {number}: the id {row['id']!r} stands twice")
-            rows[row["id"]] = row
-        self.keys = sorted(rows, key=lambda key: (isinstance(key, str), key))
+            key, where = row.get("id"), f"{path}: line {number}"
+            if not _is_key(key) or not isinstance(row.get("title"), str):
+                raise UsageError(f"{where}: a paper needs an id (whole number or text) and a title")
+            if key in records:
+                raise UsageError(f"{where}: the id {key!r} stands twice")
+            records[key] = _record(row, where)
+        if not records:
+            raise UsageError(f"{path}: holds no paper: give one JSON object a line")
+        self.keys = sorted(records, key=lambda key: (isinstance(key, str), key))
         self._number = {key: number for number, key in enumerate(self.keys)}
-        self.papers = [_paper(number, rows[key]) for number, key in enumerate(self.keys)]
-        self.unknown: list[str] = []  # ids asked for that no paper has
+        self.papers = [Paper(PaperId(n), records[key], first_seen=None) for n, key in enumerate(self.keys)]
+        self.left_out: list[str] = []  # ids that no paper has, and topics that would count
         self.silent: list[str] = []  # topics that say nothing
 
-    def ids(self, keys: list[Any], where: object) -> tuple[PaperId, ...]:
+    def ids(self, keys: object, where: str) -> tuple[PaperId, ...]:
         """The papers' numbers; those that no paper has are noted and left out."""
         from digestbot.model import PaperId
 
-        found = [self._number.get(key) if isinstance(key, int | str) else None for key in keys]
-        self.unknown += [
-            f"{where}: {str(key)[:60]!r} is no paper's id; left out"
+        if not isinstance(keys, list):
+            raise UsageError(f"{where}: {_shown(keys)} is not a list of ids")
+        found = [self._number.get(key) if _is_key(key) else None for key in keys]
+        self.left_out += [
+            f"{where}: {_shown(key)} is no paper's id{self._twin(key)}; left out"
             for key, number in zip(keys, found, strict=True)
             if number is None
         ]
         return tuple(PaperId(number) for number in found if number is not None)
 
-
-def _paper(number: int, row: Mapping[str, Any]) -> Paper:
-    from digestbot.model import Paper, PaperId, PaperRecord
-
-    record = PaperRecord(
-        title=row["title"],
-        abstract=row.get("abstract") or "",
-        authors=tuple(row.get("authors") or ()),
-        categories=tuple(row.get("categories") or ()),
-    )
-    return Paper(PaperId(number), record, first_seen=None)
+    def _twin(self, key: object) -> str:
+        """A hint where a paper has the same id in the other type."""
+        if isinstance(key, int) and str(key) in self._number:
+            return ", the text " + _shown(str(key)) + " is"
+        if isinstance(key, str) and key.isdecimal() and len(key) < 20 and int(key) in self._number:
+            return f", the number {int(key)} is"
+        return ""
 
 
-def _profile(row: Mapping[str, Any], papers: _Papers, where: str) -> BatchProfile:
-    from digestbot.ranking import check_topics
-    from digestbot.ranking.batch import BatchProfile
-    from digestbot.subscriber_form import parse_topic
+def _is_key(value: object) -> TypeGuard[Key]:
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _shown(value: object) -> str:
+    """As the file has it, but not at any length."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _record(row: Mapping[str, Any], where: str) -> PaperRecord:
+    from digestbot.drops.entry import BadField, read_text
+    from digestbot.drops.jsonlines import read_names
+    from digestbot.model import PaperRecord
 
     try:
-        topics = tuple(parse_topic(topic) for topic in row.get("topics") or ())
+        return PaperRecord(
+            title=row["title"],
+            abstract=read_text(row, "abstract") or "",
+            authors=read_names(row, "authors"),
+            categories=read_names(row, "categories"),
+        )
+    except BadField as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _profile(row: Mapping[str, Any], papers: _Papers, where: str) -> tuple[Key, BatchProfile]:
+    """(user, profile)."""
+    from digestbot.ranking.batch import BatchProfile
+
+    user = row.get("user")
+    if not _is_key(user):
+        raise UsageError(f'{where}: a profile needs a "user" (whole number or text)')
+    topics = _topics(row, papers, where)
+    liked, disliked = (papers.ids(_given(row, name), f"{where}: {name}") for name in ("liked", "disliked"))
+    return user, BatchProfile(topics, liked, disliked)
+
+
+def _given(row: Mapping[str, Any], name: str) -> object:
+    """The field's list; null and nothing are an empty one."""
+    value = row.get(name)
+    return [] if value is None else value
+
+
+def _topics(row: Mapping[str, Any], papers: _Papers, where: str) -> tuple[Topic, ...]:
+    """Those that can be used; the others are noted."""
+    from digestbot.ranking import check_topics
+    from digestbot.ranking.words import phrase
+    from digestbot.subscriber_form import parse_topics
+
+    try:
+        topics = parse_topics(_given(row, "topics"))
     except ValueError as error:
         raise UsageError(f"{where}: topics: {error}") from error
     problems = [check_topics([topic]) for topic in topics]
-    papers.silent += [f"{where}: {problem}; left out" for found in problems for problem in found]
+    for topic, found in zip(topics, problems, strict=True):
+        speaks = topic.authors or topic.categories or topic.exclude or any(map(phrase, topic.terms))
+        noted = papers.left_out if speaks else papers.silent
+        noted += [f"{where}: {problem}; left out" for problem in found]
     usable = tuple(topic for topic, found in zip(topics, problems, strict=True) if not found)
-    liked, disliked = (papers.ids(row.get(name) or [], f"{where}: {name}") for name in ("liked", "disliked"))
-    return BatchProfile(usable, liked, disliked)
+    for problem in check_topics(usable):
+        raise UsageError(f"{where}: topics: {problem}")
+    return usable
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with _open_in(path) as file:
-            for number, text in enumerate(file, 1):
-                if not text.strip():
-                    continue
-                row = json.loads(text)
-                if not isinstance(row, dict):
-                    raise UsageError(f"{path}: line {number}: is no JSON object")
-                yield number, row
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{path}: line {number}: is not valid JSON: {error}") from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, _read_line(line, f"{path}: line {number}")
+    except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
+
+
+def _read_line(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{where}: is not valid JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise UsageError(f"{where}: is no JSON object")
+    return row
 
 
 def _read_list(path: Path) -> list[Any]:
     try:
         with _open_in(path) as file:
             found = json.load(file)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: is no JSON list: {error}") from error
     if not isinstance(found, list):
         raise UsageError(f"{path}: is no JSON list of ids")
     return found
 
 
-def _open_in(path: Path) -> TextIO:
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+def _open_in(path: Path) -> BufferedIOBase:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
 def _open_out(stack: ExitStack, path: Path | None) -> TextIO:

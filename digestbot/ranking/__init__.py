@@ -5,12 +5,13 @@ from digestbot.ranking.candidates import Index, embed_papers, index
 from digestbot.ranking.embedding import Embedder, load_embedder
 from digestbot.ranking.explanation import Explanation, Part, explain
 from digestbot.ranking.fitting import fit
-from digestbot.ranking.limits import check_topics
+from digestbot.ranking.limits import MOST_WEIGHT, check_topics
 from digestbot.ranking.scoring import Limits, Ranker, Ranking, embedded_texts, rank
 from digestbot.ranking.statistics import Embeddings, Model, StaleModel, load
 from digestbot.ranking.trending import trending
 
 __all__ = [
+    "MOST_WEIGHT",
     "BatchProfile",
     "BatchRanking",
     "Embedder",

@@ -11,6 +11,7 @@ from digestbot.ranking.words import LONGEST_TERM, phrase
 
 MOST_TOPICS = 100
 MOST_ENTRIES = 1_000  # terms, excluded terms, authors and categories of all topics together
+MOST_WEIGHT = 10
 _CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )  # of terminals and direction
@@ -45,8 +46,8 @@ def _check_topic(topic: Topic) -> list[str]:
     ]
     if not (topic.terms or topic.exclude or topic.authors or topic.categories):
         problems.append(f"topic {name}: give it at least one term, author or category")
-    if not 0.0 <= topic.weight <= 10.0:  # false for NaN, too
-        problems.append(f"topic {name}: the weight must lie between 0 and 10")
+    if not 0.0 <= topic.weight <= MOST_WEIGHT:  # false for NaN, too
+        problems.append(f"topic {name}: the weight must lie between 0 and {MOST_WEIGHT}")
     problems += [
         f"topic {name}: {problem}"
         for term in (*topic.terms, *topic.exclude)
