@@ -192,3 +192,9 @@ def test_what_is_remembered_of_likenesses_has_a_bound() -> None:
     for start in (0, 3, 35, 7, 0):
         rows = np.arange(start, start + 5)
         assert np.allclose(likeness.between(rows, others), units[rows] @ units.T, atol=1e-6)
+
+
+def test_papers_of_the_same_words_are_copies_whatever_the_catalogue_makes_of_them() -> None:
+    words = scipy.sparse.csr_array(np.array([[0.8, 0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.6, 0.8]]))
+    (found,) = Likeness(np.eye(3), words).between(np.array([0]), np.array([[0, 1, 2]]))
+    assert found.tolist() == [1.0, 1.0, 0.0]

@@ -33,6 +33,8 @@ def topic(*terms: str, **fields: object) -> Topic:
         ([topic("ice", exclude=("x" * 201,))], "longer than 200"),
         ([topic("")], "no word"),
         ([topic("of the")], "only words that every paper has"),
+        ([topic("this")], "only words that every paper has"),
+        ([topic("thus many")], "only words that every paper has"),
         ([topic(".*+?[")], "no word"),
         ([topic()], "at least one"),
         ([topic("ice", authors=("",))], "author"),

@@ -29,7 +29,7 @@ Rows = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Embeddings = Mapping[PaperId, npt.NDArray[np.floating]]  # an embedding model's vectors, of length 1
 
-FORMAT = 4  # of dumped models; a model of another format is fitted anew
+FORMAT = 5  # of dumped models; a model of another format is fitted anew
 COARSE, FINE = 64, 256  # latent dimensions; chosen by hold-out, see docs/ranking.md
 LEXICAL_SHARE = 0.7  # length of the lexical part of a vector beside an embedding of length 1
 LONG = 40  # features a paper has, on average, from where its latent position says all that its words say

@@ -25,7 +25,7 @@ _UNWRITTEN = dict.fromkeys(
 LONGEST_TERM = 200  # characters
 
 # The commonest English words: no evidence of anything, wherever they stand alone.
-STOP_WORDS = frozenset(
+_COMMONEST = frozenset(
     """a about above across after again against all almost also although always am among an and another any are as at
     be because been before being below between both but by can cannot could did do doe does doing done down due during
     each either et al etc even ever every few for from further had ha has have having he her here hers him his how
@@ -34,6 +34,18 @@ STOP_WORDS = frozenset(
     such t than that the their theirs them then there these they this those through thus to together too toward under
     until up upon us use used using very via was we well were what when where whether which while who whom whose why
     will with within without would yet you your""".split()  # noqa: SIM905
+)
+
+# Words with an s of their own, where another word, or no plural, would be left without it.
+_SINGULAR = frozenset(
+    """aids alias apparatus atlas bias bonus bus campus canvas census chorus circus consensus corps corpus focus gas
+    genus goods lens locus mars minus news nexus plus radius sars status stimulus surplus thesaurus virus""".split()  # noqa: SIM905
+)
+# Words in -ics that are several of one in -ic; the others (dynamics, genetics) are a field, the word in -ic a quality.
+_SEVERAL = frozenset(
+    """academics antibiotics arithmetics basics ceramics characteristics classics clinics comics conics critics cubics
+    epidemics fabrics generics harmonics heuristics logics medics metrics mimics mosaics pandemics plastics quadrics
+    relics rubrics skeptics specifics tactics topics""".split()  # noqa: SIM905
 )
 
 
@@ -53,12 +65,17 @@ def words(text: str) -> list[str]:
 
 @lru_cache(maxsize=1 << 17)
 def singular(word: str) -> str:
-    """One form for a word and its plural: models, classes, matches, caches, studies, movies all meet their singular.
+    """One form for a word and its plural: models, classes, matches, caches, studies, movies, viruses all meet their
+    singular; news, lens, dynamics and genetics stay what they are.
 
     The form need not be a word ("studie" for study and studies); it only has to be the same for both.
     """
     if len(word) <= 3 or not word.isalpha():
         return word
+    if word in _SINGULAR or (len(word) > 5 and word.endswith("ics") and word not in _SEVERAL):
+        return word
+    if word.endswith("es") and word[:-2] in _SINGULAR:
+        return word[:-2]
     if word.endswith("s") and not word.endswith("ss"):
         word = word[:-1]
     if word.endswith(("che", "she", "sse", "xe", "ze")):
@@ -66,6 +83,11 @@ def singular(word: str) -> str:
     if word.endswith("y") and word[-2] not in "aeiou":
         return word[:-1] + "ie"
     return word
+
+
+STOP_WORDS = _COMMONEST | frozenset(
+    map(singular, _COMMONEST)
+)  # as they are written, and as words() gives them
 
 
 def phrase(term: str) -> tuple[str, ...]:
