@@ -76,6 +76,10 @@ def like(number: int, opinion: Opinion = Opinion.MORE, days: int = 1) -> Vote:
         ("التعلم الآلي", "مقدمة في التعلُّم الآلي"),
         ("강화학습", "강화학습을 위한 새로운 방법"),
         ("ﬁne tuning", "Fine-tuning kites"),
+        ("Schrodinger bridge", "Schrödinger bridges for kites"),
+        ("Erdős–Rényi graphs", "Kites on an Erdos-Renyi graph"),
+        ("İstanbul", "Kites over Istanbul"),
+        ("Schro\u0308dinger", "Kites of Schrödinger"),
     ],
 )
 def test_a_term_matches_whole_words_in_any_writing(term: str, title: str) -> None:

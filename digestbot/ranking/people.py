@@ -18,7 +18,6 @@ _PARTICLES = frozenset(
 _SPLIT = re.compile(r"[\s.]+")
 _HYPHENS = re.compile(r"[‐‑–]")
 _NOT_NAME = re.compile(r"[^\w\s.,-]+")
-_PLAIN = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "æ": "ae", "œ": "oe"})
 
 
 class Name(NamedTuple):
@@ -114,4 +113,4 @@ def _folded(word: str) -> str:
     if word.isascii():
         return word.lower()
     marks = unicodedata.normalize("NFD", fold(word))
-    return "".join(mark for mark in marks if not unicodedata.combining(mark)).translate(_PLAIN)
+    return "".join(mark for mark in marks if not unicodedata.combining(mark))

@@ -1,7 +1,8 @@
 """Text to words, and terms to patterns over words: the one reading that matching, statistics and limits share.
 
-Words are NFKC and case-folded, a hyphen is a space, a plural s is ignored. Scripts written without spaces (Chinese,
-Japanese, Korean particles, Thai, ...) give one word per character, so a term in them matches as a run of characters.
+Words are NFKC and case-folded, a hyphen is a space, a plural s and the accents of Latin letters are ignored. Scripts
+written without spaces (Chinese, Japanese, Korean particles, Thai, ...) give one word per character, so a term in them
+matches as a run of characters.
 """
 
 from __future__ import annotations
@@ -19,8 +20,14 @@ _UNSPACED = (
 _WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_])+(?:\+\+|#)?")
 _ASCII_WORD = re.compile(r"[a-z0-9]+(?:\+\+|#)?")  # the same for plain ASCII, 3 times as fast
 _UNWRITTEN = dict.fromkeys(
-    [0x640, 0x670, 0xAD, *range(0x64B, 0x660), *range(0x610, 0x61B)]
-)  # Arabic vowels, soft hyphen
+    [0x640, 0x670, 0xAD, *range(0x64B, 0x660), *range(0x610, 0x61B), *range(0x300, 0x370)]
+)  # Arabic vowels, soft hyphen, accents that stand alone
+_BARE = {
+    code: letter
+    for code in (*range(0xC0, 0x250), *range(0x1E00, 0x1F00))
+    if (letter := unicodedata.normalize("NFD", chr(code))[0]).isascii()
+} | str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "æ": "ae", "œ": "oe"})
+_AS_COMPARED = {**_UNWRITTEN, **_BARE}
 
 LONGEST_TERM = 200  # characters
 
@@ -50,11 +57,11 @@ _SEVERAL = frozenset(
 
 
 def fold(text: str) -> str:
-    """`text` as it is compared: NFKC, case-folded, without marks that are not written everywhere."""
+    """`text` as it is compared: NFKC, case-folded, without accents and marks that are not written everywhere."""
     if text.isascii():
         return text.lower()
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return folded.translate(_UNWRITTEN)
+    return folded.translate(_AS_COMPARED)
 
 
 def words(text: str) -> list[str]:
