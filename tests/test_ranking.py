@@ -105,6 +105,14 @@ def test_part_of_a_term_is_no_evidence(term: str, title: str) -> None:
     assert ids(ranked([paper(900, title)], topic(term))) == []
 
 
+def test_a_topic_given_twice_counts_once() -> None:
+    once = topic("river ice", weight=2.0)
+    papers = catalogue()
+    assert scores(ranked(papers, once, topic("River Ice"), topic("river-ice"))) == scores(
+        ranked(papers, once)
+    )
+
+
 def test_an_excluded_term_bars_whatever_else_speaks_for_the_paper() -> None:
     candidates = [
         paper(900, "Bee dances", authors=("Ada Lovelace",)),

@@ -18,7 +18,7 @@ from digestbot.ranking.candidates import Index, with_others
 from digestbot.ranking.directions import topic_text
 from digestbot.ranking.diversity import Likeness, diversify
 from digestbot.ranking.statistics import Bools, Embeddings, Floats
-from digestbot.ranking.topics import MEANING, Numbers, TopicReader, clear_from
+from digestbot.ranking.topics import MEANING, Numbers, TopicReader, clear_from, speaking
 from digestbot.ranking.votes import VoteEvidence, VoteLearner, latest_opinions
 from digestbot.ranking.weighing import Block, Entries, is_clear, weigh
 
@@ -50,7 +50,7 @@ class Limits(NamedTuple):
 class Evidence:
     """All that speaks for and against the candidates, for one subscriber. Arrays have one value per candidate."""
 
-    topics: Sequence[Topic]  # of weight above 0
+    topics: Sequence[Topic]  # that speak
     votes: VoteEvidence | None
     barred: AbstractSet[int]  # sent before, or voted on
     excluded: AbstractSet[int]  # by an excluded term
@@ -90,33 +90,33 @@ class Ranker:
         for at, profile in enumerate(profiles):
             barred, excluded = self._out(profile, sent[at])
             scores[at, [*barred, *excluded]] = 0.0
-            topics = [topic for topic in profile.topics if topic.weight > 0]
+            topics = speaking(profile.topics)
             parts = block.meaning[at], relevance[at], scores[at]
             found.append(Evidence(topics, block.votes[at], barred, excluded, *parts))
         return found
 
     def _block(self, profiles: Sequence[TopicProfile], now: datetime) -> Block:
-        speaking = [[topic for topic in profile.topics if topic.weight > 0] for profile in profiles]
-        flat = list(chain.from_iterable(speaking))
+        topics = [speaking(profile.topics) for profile in profiles]
+        flat = list(chain.from_iterable(topics))
         numbers = self.reader.read(flat)
         return Block(
             reader=self.reader,
             known=self.reader.known,
             size=self.index.size,
-            first=np.cumsum([0, *map(len, speaking)]),
+            first=np.cumsum([0, *map(len, topics)]),
             numbers=numbers,
             weights=np.array([topic.weight for topic in flat], dtype=float),
             votes=self._learn(profiles, now),
             clear_from=clear_from(self.index.model),
-            wholes=self._wholes(speaking),
+            wholes=self._wholes(topics),
         )
 
-    def _wholes(self, speaking: Sequence[Sequence[Topic]]) -> Floats | None:
+    def _wholes(self, topics: Sequence[Sequence[Topic]]) -> Floats | None:
         """Per profile and candidate, in standard deviations, how near it is to all topics' words read as one text;
         0 where there are less than two, None without an embedding model."""
         if self.index.embedder is None or not self.reader.knows_meaning:
             return None
-        texts = [whole_text(topics) for topics in speaking]
+        texts = [whole_text(spoken) for spoken in topics]
         number = {text: at for at, text in enumerate(dict.fromkeys(texts))}
         told = self.reader.whole_meanings(list(number))
         return told[[number[text] for text in texts]]
@@ -280,7 +280,7 @@ def _rankings(found: _Found, above: Numbers, scored: Sequence[Scored], counts: N
 def embedded_texts(profiles: Sequence[TopicProfile]) -> set[str]:
     """What of the profiles is embedded: each topic's words, and all of a profile's together."""
     found = {topic_text(topic) for profile in profiles for topic in profile.topics if topic.weight > 0}
-    found |= {whole_text([topic for topic in profile.topics if topic.weight > 0]) for profile in profiles}
+    found |= {whole_text(speaking(profile.topics)) for profile in profiles}
     return found - {""}
 
 

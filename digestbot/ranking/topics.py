@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain, islice
 
 import numpy as np
@@ -20,6 +21,7 @@ from digestbot.ranking.candidates import Index
 from digestbot.ranking.directions import Directions
 from digestbot.ranking.statistics import Bools, Floats, Model
 from digestbot.ranking.terms import CERTAIN, LARGE, TermReader, by_row, latents
+from digestbot.ranking.words import phrase
 
 CATEGORY = 0.2  # evidence of its category, for a topic of categories alone: score 0.17
 CATEGORY_BOOST = 1.2  # a topic's matches inside its categories
@@ -191,6 +193,21 @@ class TopicReader:
         if known.said.meaning[number, row] > 0:
             return (Reason(ReasonKind.SIMILAR_TOPIC, topic.name),)
         return ()
+
+
+def speaking(topics: Sequence[Topic]) -> list[Topic]:
+    """Those of weight above 0; of several that look for the same, only the heaviest."""
+    found: dict[object, Topic] = {}
+    for topic in topics:
+        wanted = _patterns(topic.terms), topic.authors, topic.categories
+        if topic.weight > (found[wanted].weight if wanted in found else 0.0):
+            found[wanted] = topic
+    return list(found.values())
+
+
+@lru_cache(maxsize=1 << 16)
+def _patterns(terms: tuple[str, ...]) -> frozenset[tuple[str, ...]]:
+    return frozenset(map(phrase, terms))
 
 
 def clear_from(model: Model) -> float:
