@@ -157,6 +157,16 @@ def test_likes_find_their_neighbourhood_and_dislikes_sink_theirs() -> None:
     assert scores(after)[13] < scores(before)[13]
 
 
+def test_in_a_small_catalogue_the_first_dislikes_do_not_silence_a_topic() -> None:
+    bread = topic("bread ovens")
+    before = scores(ranked(catalogue(), bread))[55]
+    left = [
+        scores(ranked(catalogue(), bread, votes=tuple(like(n, Opinion.LESS) for n in disliked)))[55] / before
+        for disliked in ([1], [1, 7], range(1, 55, 6))
+    ]
+    assert left == pytest.approx([1 / 2, 1 / 3, 1 / 10], abs=0.05)
+
+
 def test_dislikes_keep_their_neighbourhood_away_from_likes() -> None:
     votes = [like(n) for n in (2, 8, 14)] + [like(n, Opinion.LESS) for n in (1, 7, 13)]
     found = ranked(catalogue(), votes=tuple(votes))

@@ -20,7 +20,7 @@ from digestbot.ranking.votes import VoteEvidence
 
 AUTHOR_FLOOR = 0.95  # a followed author's papers score at least this, all others less
 TASTE = 5  # likes from where they tell where meaning alone says nothing
-KEPT = 0.1  # what dislikes leave at least of the evidence of terms
+KEPT = 0.1  # what votes leave at least of the evidence of terms
 WHOLE = 0.6  # share of the meaning of all topics' words as one text
 DECIMALS = 6  # of a score: rounding in the last digits never turns an order
 
@@ -173,7 +173,8 @@ def weigh(block: Block) -> Entries:
     threshold[voted.unlike] = np.inf
     threshold = np.minimum(threshold, voted.threshold)
     terms[~spoken] = 0.0
-    evidence = np.maximum(np.where(terms > 0, relevance, relevance - threshold), KEPT * terms)
+    kept = _kept(voted.votes, small=not block.reader.knows_meaning) * terms
+    evidence = np.maximum(np.where(terms > 0, relevance, relevance - threshold), kept)
     scores = AUTHOR_FLOOR * (1.0 - np.exp(-np.maximum(evidence, 0.0)))
     if written := block.written():
         by_author = np.zeros((len(block), block.size), dtype=bool)
@@ -182,6 +183,12 @@ def weigh(block: Block) -> Entries:
         closer = 1.0 - np.exp(-np.maximum(relevance[known], 0.0))
         scores[known] = AUTHOR_FLOOR + (1.0 - AUTHOR_FLOOR) * closer
     return Entries(profiles, rows, np.round(scores, DECIMALS), spoken, near)
+
+
+def _kept(votes: Floats, *, small: bool) -> Floats:
+    """What so many votes leave at least of the evidence of terms, as a share. In a small catalogue all that is near
+    lies far out, and no meaning of topics speaks against it: a few votes leave more."""
+    return np.maximum(KEPT, 1.0 / (1.0 + votes) if small else 0.0)
 
 
 def _threshold(block: Block, profiles: Numbers, rows: Numbers) -> Floats:
