@@ -121,7 +121,8 @@ def parse_topic(value: object) -> Topic:
     terms, followed, categories, exclude = (
         _topic_field(value, field, _texts, ()) for field in ("terms", "authors", "categories", "exclude")
     )
-    name = _text(value.get("name") or next(iter((*terms, *followed, *categories)), ""))
+    name = _topic_field(value, "name", lambda given: _text(given or ""), "")
+    name = name or next(iter((*terms, *followed, *categories)), "")
     return Topic(
         name=name,
         terms=terms if "terms" in value or followed or categories else (name,),

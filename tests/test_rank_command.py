@@ -57,6 +57,8 @@ BOB = {"user": "bob", "topics": ["river ice"]}
         ({"topics": [f"ice {n}" for n in range(101)]}, "101 topics are too many: at most 100"),
         ({"topics": [{"name": "ice", "weight": 0}]}, "topic 'ice': weight: 0 must be from 0.01 to 10"),
         ({"topics": [{"name": "ice", "weight": 10**400}]}, "topic 'ice': weight: 1000"),
+        ({"topics": [{"name": 5, "terms": ["ice"]}]}, "topic 5: name: 5 is not a text"),
+        ({"topics": [{"name": "ice", "authors": 5}]}, "topic 'ice': authors: 5 is not a list of texts"),
         ({"user": None}, 'needs a "user"'),
     ],
     ids=lambda value: str(value)[:40],
