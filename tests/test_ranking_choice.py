@@ -140,6 +140,29 @@ def test_an_explanation_names_every_part() -> None:
         explain(found, profile, PaperId(999), NOW)
 
 
+@pytest.mark.parametrize(
+    ("topics", "votes", "last"),
+    [
+        ((), {2: Opinion.MORE, 8: Opinion.MORE}, "threshold"),
+        (("bee dances",), {2: Opinion.LESS}, "floor"),
+        (("bee dances",), {2: Opinion.MORE}, "votes"),
+    ],
+)
+def test_the_parts_of_a_score_add_up_to_it(
+    topics: tuple[str, ...], votes: dict[int, Opinion], last: str
+) -> None:
+    cast = tuple(Vote(PaperId(n), opinion, NOW) for n, opinion in votes.items())
+    profile = TopicProfile(tuple(Topic(name, (name,)) for name in topics), cast)
+    told = explain(prepared(), profile, PaperId(14), NOW)
+    evidence = sum(part.evidence for part in told.parts)
+    assert told.parts[-1].name == last
+    assert told.score == pytest.approx(0.95 * (1.0 - np.exp(-evidence)), abs=1e-3)
+    assert 0.05 < told.score < 0.95
+    elsewhere = explain(prepared(), profile, PaperId(15), NOW)
+    assert elsewhere.score == 0.0
+    assert sum(part.evidence for part in elsewhere.parts) <= 0.0
+
+
 def test_a_batch_ranks_all_but_what_was_voted_on() -> None:
     profile = BatchProfile((Topic("bee dances", ("bee dances",)),), (PaperId(2),), (PaperId(0),))
     wanted = {PaperId(n) for n in range(30)}

@@ -159,6 +159,6 @@ def test_both_views_of_votes_push_away_what_was_disliked() -> None:
 
     def votes_say(opinion: Opinion) -> float:
         profile = TopicProfile((), votes(opinion, 7, 6))
-        return explain(prepared, profile, PaperId(7 + SUBJECTS * 10), NOW).parts[-1].evidence
+        return explain(prepared, profile, PaperId(7 + SUBJECTS * 10), NOW).parts[0].evidence
 
     assert votes_say(Opinion.LESS) == pytest.approx(-votes_say(Opinion.MORE), rel=0.1)

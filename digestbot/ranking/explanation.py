@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,13 +14,16 @@ from digestbot.ranking.agreement import agreement, asked
 from digestbot.ranking.candidates import Index
 from digestbot.ranking.scoring import Evidence, Ranker
 from digestbot.ranking.topics import MEANING
+from digestbot.ranking.weighing import AUTHOR_FLOOR
+
+NO_MORE_TOLD = 1e-3  # nats: what rounding may leave
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One reason for or against: evidence in nats, positive for; the score is 1 - exp(-sum), see `ranking.scoring`."""
+    """One reason for or against: evidence in nats, positive for; the score is 0.95 * (1 - exp(-sum))."""
 
-    name: str  # "topic", "agreement", "author", "votes", "excluded term", "voted on"
+    name: str  # "topic", "agreement", "author", "meaning", "votes", "threshold", "floor", "excluded term", "voted on"
     detail: str
     evidence: float
 
@@ -48,11 +52,28 @@ def explain(index: Index, profile: TopicProfile, paper_id: PaperId, now: datetim
         near = evidence.votes.nearest.get(row)
         detail = f"resembles {index.papers[near].record.title}" if near is not None else "all votes together"
         parts.append(Part("votes", detail, float(evidence.votes.relevance[row])))
+    if row not in evidence.barred | evidence.excluded:
+        parts += _remainder(parts, float(evidence.scores[row]))
     if row in evidence.barred:
         parts.append(Part("voted on", "papers voted on are not sent", 0.0))
     ranked = ranker.rank([profile], [frozenset()], now=now, depth=index.size)[0].scored
     scored = next((one for one in ranked if one.paper_id == paper_id), None)
     return Explanation(paper_id, float(evidence.scores[row]), tuple(parts), scored)
+
+
+def _remainder(parts: Sequence[Part], score: float) -> Iterator[Part]:
+    """What else enters the score: without a term only what is above a threshold counts, and with one votes and meaning
+    leave a share of what it says."""
+    told = sum(part.evidence for part in parts)
+    if score >= AUTHOR_FLOOR - NO_MORE_TOLD:
+        return
+    rest = -math.log(1.0 - score / AUTHOR_FLOOR) - told
+    if rest < -NO_MORE_TOLD and score:
+        yield Part("threshold", "without a term that speaks, likes and meaning count from here on", rest)
+    elif rest < -NO_MORE_TOLD:
+        yield Part("threshold", "no term speaks, and likes and meaning do not reach what they need", rest)
+    elif rest > NO_MORE_TOLD and score:
+        yield Part("floor", "votes and meaning leave at least this much of what terms say", rest)
 
 
 def _topic_parts(ranker: Ranker, topic: Topic, row: int) -> Iterator[Part]:
