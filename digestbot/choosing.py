@@ -116,6 +116,7 @@ def choose(
                 above=found.above,
                 candidates=found.candidates,
                 excluded=found.excluded,
+                withheld=found.withheld,
                 trending=_trending_for(candidates, ranker.index, profile, sent[subscriber.id]),
                 has_profile=bool(profile.topics or profile.votes),
             ),

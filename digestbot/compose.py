@@ -34,6 +34,7 @@ class Choice(NamedTuple):
     above: int  # how many candidates score more than the subscriber's minimum, also beyond `own`
     candidates: int  # not sent before, not voted on
     excluded: int  # of these, barred by an excluded term
+    withheld: int = 0  # of these, score more than the minimum but for that
     trending: Iterable[Scored] = ()  # best first, read once as far as needed; none sent, voted on or excluded
     has_profile: bool = True  # False: neither topics nor votes
 
@@ -44,6 +45,7 @@ class Nothing:
 
     cause: Cause
     best_score: float | None = None
+    withheld: int = 0  # papers that only an excluded term bars
 
 
 def compose(
@@ -101,6 +103,6 @@ def _nothing(choice: Choice, fresh: int) -> Nothing:
         return Nothing(Cause.NO_NEW_PAPER)
     if choice.candidates == 0:
         return Nothing(Cause.ALL_SENT)
-    if choice.excluded >= choice.candidates:
-        return Nothing(Cause.ALL_EXCLUDED)
+    if choice.withheld or choice.excluded >= choice.candidates:
+        return Nothing(Cause.ALL_EXCLUDED, withheld=choice.withheld)
     return Nothing(Cause.BELOW_MINIMUM, choice.best)

@@ -30,6 +30,7 @@ from digestbot.semantics import embeddings_of
 from digestbot.storage import Storage
 from digestbot.storage.limits import PUT_OFF
 from digestbot.titles import title_key, title_words
+from digestbot.wording import counted
 
 _IN_THE_OUTBOX = {
     EntryState.DEFERRED: Cause.DEFERRED,
@@ -113,8 +114,14 @@ def _due_now(desk: Desk, subscriber: Subscriber, day: date, due_at: datetime, no
         return DayAnswer(day, cause=Cause.LATE, detail=f"no run for {lateness_h:.0f} hours after it was due")
     result = choose(desk, gather(desk, now), [subscriber], {subscriber.id: day})[subscriber.id]
     if isinstance(result, Nothing):
-        return DayAnswer(day, cause=result.cause, best_score=result.best_score)
+        return DayAnswer(day, cause=result.cause, detail=_withheld(result), best_score=result.best_score)
     return DayAnswer(day, cause=Cause.NOT_YET_DUE, detail="due, and the next run sends it")
+
+
+def _withheld(result: Nothing) -> str:
+    if not result.withheld:
+        return ""
+    return f"{counted(result.withheld, 'paper')} would be sent but for an excluded term"
 
 
 def explain_paper(desk: Desk, subscriber: Subscriber, name: str, now: datetime) -> dict[str, object]:

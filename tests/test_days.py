@@ -49,6 +49,23 @@ def test_papers_of_a_mail_that_waited_too_long_come_the_next_day(household: Hous
     assert b"Alpha" in household.mails_to("ada@example.org")[0]
 
 
+def test_where_an_excluded_term_bars_all_that_fits_it_is_the_cause(household: Household) -> None:
+    topic = {"name": "reasoning", "terms": ["reasoning"], "exclude": ["alpha"]}
+    Path("p.jsonl").write_text(json.dumps({"email": "ada@example.org", "topics": [topic]}))
+    household.do("subscribers", "import", "p.jsonl", now=BEFORE)
+    drop(household, "Alpha", now=BEFORE)
+    Path("other.jsonl").write_text('{"title": "On bread ovens of the north"}')
+    household.do("ingest", "other.jsonl", now=BEFORE)
+    asked = "explain", "ada@example.org", "--date", "2026-01-05", "--json"
+    due = household.do(*asked, now="2026-01-05T08:01:00Z").json
+    assert (due["cause"], due["detail"]) == (
+        "all excluded",
+        "1 paper would be sent but for an excluded term",
+    )
+    household.do("run", "--once", now="2026-01-05T08:01:00Z")
+    assert household.do(*asked, now="2026-01-05T09:00:00Z").json["cause"] == "all excluded"
+
+
 def test_the_daily_limit_is_said_and_explained(household: Household) -> None:
     household.set("SMTP_DAILY_LIMIT", "1")
     household.set("SMTP_CONNECTIONS", "1")

@@ -122,7 +122,9 @@ def test_an_excluded_term_bars_whatever_else_speaks_for_the_paper() -> None:
         candidates, topic("bee dances", authors=("A. Lovelace",)), topic("kites", exclude=("wasp",))
     )
     assert ids(found) == [900]
-    assert (found.candidates, found.excluded) == (2, 1)
+    assert (found.candidates, found.excluded, found.withheld) == (2, 1, 1)
+    elsewhere = ranked(candidates, topic("kites", exclude=("wasp",)))
+    assert (elsewhere.excluded, elsewhere.withheld) == (1, 0)
 
 
 def test_a_followed_author_comes_first() -> None:

@@ -37,6 +37,7 @@ class Ranking(NamedTuple):
     above: int  # papers that score more than the minimum, also beyond `scored`
     candidates: int  # left after those sent or voted on
     excluded: int  # of these, barred by an excluded term
+    withheld: int  # of these, score more than the minimum but for that
 
 
 class Limits(NamedTuple):
@@ -155,9 +156,9 @@ class Ranker:
         Papers voted on and papers with an excluded term never appear. Equal scores are in the order of ids. Give
         blocks of about 1,000 profiles: memory is some arrays of profiles x candidates.
         """
-        found = self._find(profiles, barred, now)
+        found = self._find(profiles, barred, np.zeros(len(profiles)), now)
         best = found.first(np.full(len(profiles), depth))
-        return _rankings(found, np.diff(found.starts), best.scored(), np.diff(best.starts))
+        return _rankings(found, best.scored(), np.diff(best.starts))
 
     def choose(
         self,
@@ -168,23 +169,19 @@ class Ranker:
         now: datetime,
     ) -> list[Ranking]:
         """As rank(), but with the papers that a digest within its limits shows, in the order to show them."""
-        found = self._find(profiles, barred, now)
-        least = np.array([one.min_score for one in limits])
+        found = self._find(profiles, barred, np.array([one.min_score for one in limits]), now)
         most = np.array([one.max_papers for one in limits], dtype=np.int64)
-        above = found.count_above(least)
-        deep = np.minimum(above, DEPTH * most)
-        rankings, copied = self._choose(found, deep, most, above)
-        wider = copied & (above > deep)
+        deep = np.minimum(found.above, DEPTH * most)
+        rankings, copied = self._choose(found, deep, most)
+        wider = copied & (found.above > deep)
         if wider.any():
-            anew, _ = self._choose(found, np.where(wider, above, 0), most, above)
+            anew, _ = self._choose(found, np.where(wider, found.above, 0), most)
             rankings = [
                 new if at else old for old, new, at in zip(rankings, anew, wider.tolist(), strict=True)
             ]
         return rankings
 
-    def _choose(
-        self, found: _Found, depth: Numbers, most: Numbers, above: Numbers
-    ) -> tuple[list[Ranking], Bools]:
+    def _choose(self, found: _Found, depth: Numbers, most: Numbers) -> tuple[list[Ranking], Bools]:
         """From the best `depth` of each; and who has near-copies."""
         best = found.first(depth)
         shown, copied = diversify(
@@ -195,14 +192,21 @@ class Ranker:
             starts=best.starts,
             most=most,
         )
-        return _rankings(found, above, best.scored(shown[shown >= 0]), np.sum(shown >= 0, axis=1)), copied
+        return _rankings(found, best.scored(shown[shown >= 0]), np.sum(shown >= 0, axis=1)), copied
 
     def _find(
-        self, profiles: Sequence[TopicProfile], barred: Sequence[AbstractSet[PaperId]], now: datetime
+        self,
+        profiles: Sequence[TopicProfile],
+        barred: Sequence[AbstractSet[PaperId]],
+        least: Floats,
+        now: datetime,
     ) -> _Found:
         block = self._block(profiles, now)
         out = [self._out(profile, sent) for profile, sent in zip(profiles, barred, strict=True)]
-        return _Found(self.index, block, _ordered(self.index, _without(block, weigh(block), out)), out)
+        weighed = weigh(block)
+        return _Found(
+            self.index, block, weighed, _ordered(self.index, _without(block, weighed, out)), out, least
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,8 +215,10 @@ class _Found:
 
     index: Index
     block: Block
+    weighed: Entries  # also those barred, excluded or without a score
     entries: Entries
     out: Sequence[Out]
+    least: Floats  # each profile's minimum
 
     @cached_property
     def starts(self) -> Numbers:
@@ -231,10 +237,25 @@ class _Found:
         said = [named.setdefault(known[at].name, len(named)) if at >= 0 else -1 for at in numbers.tolist()]
         return np.array(said, dtype=np.int64)[places]
 
-    def count_above(self, least: Floats) -> Numbers:
+    @cached_property
+    def above(self) -> Numbers:
         """How many entries of each profile score more than its minimum."""
-        profiles = self.entries.profiles
-        return np.bincount(profiles[self.entries.scores > least[profiles]], minlength=len(self.block))
+        return self._count_above(self.entries)
+
+    @cached_property
+    def withheld(self) -> Numbers:
+        """How many would but for an excluded term."""
+        gone = [(at, row) for at, (_, excluded) in enumerate(self.out) for row in excluded]
+        if not gone:
+            return np.zeros(len(self.block), dtype=np.int64)
+        kept_back = np.zeros((len(self.block), self.block.size), dtype=bool)
+        kept_back[tuple(np.array(gone).T)] = True
+        weighed = self.weighed
+        return self._count_above(weighed.of(np.flatnonzero(kept_back[weighed.profiles, weighed.rows])))
+
+    def _count_above(self, entries: Entries) -> Numbers:
+        profiles = entries.profiles
+        return np.bincount(profiles[entries.scores > self.least[profiles]], minlength=len(self.block))
 
     def first(self, counts: Numbers) -> _Found:
         """With the first so many of each profile's entries."""
@@ -263,16 +284,21 @@ class _Found:
         return why
 
 
-def _rankings(found: _Found, above: Numbers, scored: Sequence[Scored], counts: Numbers) -> list[Ranking]:
+def _rankings(found: _Found, scored: Sequence[Scored], counts: Numbers) -> list[Ranking]:
     """One for each profile; `scored` has so many of each, one profile's after another's."""
     best = np.zeros(len(counts))
     some = np.flatnonzero(np.diff(found.starts))
     best[some] = found.entries.scores[found.starts[some]]
     ends, size = np.cumsum([0, *counts]).tolist(), found.index.size
     return [
-        Ranking(tuple(scored[start:end]), first, more, size - len(barred), len(excluded))
-        for (start, end), first, more, (barred, excluded) in zip(
-            pairwise(ends), best.tolist(), above.tolist(), found.out, strict=True
+        Ranking(tuple(scored[start:end]), first, above, size - len(barred), len(excluded), withheld)
+        for (start, end), first, above, withheld, (barred, excluded) in zip(
+            pairwise(ends),
+            best.tolist(),
+            found.above.tolist(),
+            found.withheld.tolist(),
+            found.out,
+            strict=True,
         )
     ]
 

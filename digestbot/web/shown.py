@@ -22,7 +22,7 @@ from digestbot.web.site import Site
 _NOTHING = {
     Cause.NO_NEW_PAPER: "No paper came in during the last days.",
     Cause.ALL_SENT: "Everything that fits was in your digests already.",
-    Cause.ALL_EXCLUDED: "Every paper of the last days has one of the excluded terms.",
+    Cause.ALL_EXCLUDED: "Every paper of the last days that would fit has one of the excluded terms.",
     Cause.BELOW_MINIMUM: "No paper of the last days fits these topics well enough.",
 }
 
