@@ -114,14 +114,17 @@ def _due_now(desk: Desk, subscriber: Subscriber, day: date, due_at: datetime, no
         return DayAnswer(day, cause=Cause.LATE, detail=f"no run for {lateness_h:.0f} hours after it was due")
     result = choose(desk, gather(desk, now), [subscriber], {subscriber.id: day})[subscriber.id]
     if isinstance(result, Nothing):
-        return DayAnswer(day, cause=result.cause, detail=_withheld(result), best_score=result.best_score)
+        return DayAnswer(
+            day, cause=result.cause, detail=_withheld(subscriber, result), best_score=result.best_score
+        )
     return DayAnswer(day, cause=Cause.NOT_YET_DUE, detail="due, and the next run sends it")
 
 
-def _withheld(result: Nothing) -> str:
+def _withheld(subscriber: Subscriber, result: Nothing) -> str:
     if not result.withheld:
         return ""
-    return f"{counted(result.withheld, 'paper')} would be sent but for an excluded term"
+    terms = dict.fromkeys(term for topic in subscriber.preferences.topics for term in topic.exclude)
+    return f"{counted(result.withheld, 'paper')} would fit but for what is excluded: {', '.join(terms)}"
 
 
 def explain_paper(desk: Desk, subscriber: Subscriber, name: str, now: datetime) -> dict[str, object]:

@@ -60,7 +60,7 @@ def test_where_an_excluded_term_bars_all_that_fits_it_is_the_cause(household: Ho
     due = household.do(*asked, now="2026-01-05T08:01:00Z").json
     assert (due["cause"], due["detail"]) == (
         "all excluded",
-        "1 paper would be sent but for an excluded term",
+        "1 paper would fit but for what is excluded: alpha",
     )
     household.do("run", "--once", now="2026-01-05T08:01:00Z")
     assert household.do(*asked, now="2026-01-05T09:00:00Z").json["cause"] == "all excluded"
