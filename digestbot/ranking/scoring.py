@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from copy import copy
 from dataclasses import dataclass, replace
@@ -245,13 +245,8 @@ class _Found:
     @cached_property
     def withheld(self) -> Numbers:
         """How many would but for an excluded term."""
-        gone = [(at, row) for at, (_, excluded) in enumerate(self.out) for row in excluded]
-        if not gone:
-            return np.zeros(len(self.block), dtype=np.int64)
-        kept_back = np.zeros((len(self.block), self.block.size), dtype=bool)
-        kept_back[tuple(np.array(gone).T)] = True
-        weighed = self.weighed
-        return self._count_above(weighed.of(np.flatnonzero(kept_back[weighed.profiles, weighed.rows])))
+        excluded = _among(self.block, self.weighed, [rows for _, rows in self.out])
+        return self._count_above(self.weighed.of(np.flatnonzero(excluded)))
 
     def _count_above(self, entries: Entries) -> Numbers:
         profiles = entries.profiles
@@ -330,13 +325,18 @@ def rank(
 
 def _without(block: Block, entries: Entries, out: Sequence[Out]) -> Entries:
     """The entries with a score, without those barred or excluded."""
-    kept = entries.scores > 0
-    gone = [(at, row) for at, parts in enumerate(out) for rows in parts for row in rows]
-    if gone:
-        stays = np.ones((len(block), block.size), dtype=bool)
-        stays[tuple(np.array(gone).T)] = False
-        kept &= stays[entries.profiles, entries.rows]
-    return entries.of(np.flatnonzero(kept))
+    gone = _among(block, entries, [[*barred, *excluded] for barred, excluded in out])
+    return entries.of(np.flatnonzero((entries.scores > 0) & ~gone))
+
+
+def _among(block: Block, entries: Entries, rows: Sequence[Collection[int]]) -> Bools:
+    """Which entries are of the rows given for their profile."""
+    places = [(at, row) for at, some in enumerate(rows) for row in some]
+    if not places:
+        return np.zeros(len(entries.rows), dtype=bool)
+    table = np.zeros((len(block), block.size), dtype=bool)
+    table[tuple(np.array(places).T)] = True
+    return np.asarray(table[entries.profiles, entries.rows])
 
 
 def _ordered(index: Index, entries: Entries) -> Entries:

@@ -77,21 +77,23 @@ Why = tuple[str | None, tuple[Reason, ...], CardLength]  # topic, reasons and le
 
 def _read(text: str) -> tuple[list[int], list[int], list[Why]]:
     """Of each paper its score and its why; the whys."""
-    papers, whys, words = (ord(character) - _ZERO for character in text[:3])
-    scores = [ord(character) - _ZERO for character in text[3 : 3 + papers]]
+    papers, whys, words = _numbers(text[:3])
     at = 3 + 2 * papers
-    chosen = [ord(character) - _ZERO for character in text[3 + papers : at]]
+    scores, chosen = _numbers(text[3 : 3 + papers]), _numbers(text[3 + papers : at])
     found = []
     for _ in range(whys):
-        end = at + 1 + ord(text[at]) - _ZERO
-        found.append([ord(character) - _ZERO for character in text[at + 1 : end]])
-        at = end
+        [count] = _numbers(text[at])
+        found.append(_numbers(text[at + 1 : at + 1 + count]))
+        at += 1 + count
     start, spelt = at + words, []
-    for character in text[at:start]:
-        end = start + ord(character) - _ZERO
-        spelt.append(text[start:end])
-        start = end
+    for length in _numbers(text[at:start]):
+        spelt.append(text[start : start + length])
+        start += length
     return scores, chosen, [_read_why(why, spelt) for why in found]
+
+
+def _numbers(text: str) -> list[int]:
+    return [ord(character) - _ZERO for character in text]
 
 
 def _read_why(why: list[int], words: list[str]) -> Why:
