@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
-from digestbot.excerpts import excerpt
 from digestbot.forms import Form
 from digestbot.links import Links
 from digestbot.mathtext import readable
@@ -77,6 +76,8 @@ class Card:
 def content(paper: Paper, length: CardLength, links: Links) -> Content:
     """What the card shows in this length."""
     record = paper.record
+    from digestbot.excerpts import excerpt  # with numpy and its weights, which take a tenth of a second
+
     title = readable(clean(record.title)) or "Untitled"
     shown = excerpt(record.abstract, most=_SENTENCES[length]) if _SENTENCES[length] else ""
     shown = readable(clean(shown))

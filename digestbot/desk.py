@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parseaddr
+from typing import TYPE_CHECKING
 
-from digestbot import ranking
 from digestbot.errors import SettingsError
 from digestbot.links import Links, derive_key
 from digestbot.relay import SmtpSettings
@@ -16,6 +16,9 @@ from digestbot.semantics import find_embedder
 from digestbot.settings import Settings
 from digestbot.storage import Storage, open_storage
 from digestbot.subscriptions import missing_secret
+
+if TYPE_CHECKING:
+    from digestbot import ranking
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from rapidfuzz import fuzz
-
 from digestbot.model import PaperRecord
 from digestbot.titles import abstract_key, author_key, title_key, title_words
 
@@ -93,6 +91,8 @@ def same_title(a: PaperRecord, b: PaperRecord) -> bool:
 
 def _nearly_equal(a: str, b: str) -> bool:
     """Whether two title keys differ by a slip of the pen. Other numbers make another paper (part I, part II)."""
+    from rapidfuzz import fuzz
+
     return _numerals(a) == _numerals(b) and fuzz.ratio(a, b, score_cutoff=NEAR_RATIO) > 0
 
 

@@ -11,7 +11,6 @@ from statistics import median
 
 from digestbot.catalogue import Effect, Entry, Seen
 from digestbot.crew import make_ahead
-from digestbot.drops import DAILY, PAGES, read_drop
 from digestbot.drops.folder import DropFolder, Waiting, shown
 from digestbot.errors import DropError, UsageError
 from digestbot.model import DropId, DropReport, PaperId, PaperRecord, Rejection
@@ -208,6 +207,8 @@ class _Batch:
 
 def _ingest(papers: PaperStore, path: Path, purpose: Purpose) -> tuple[DropReport, list[PaperId]]:
     """One drop in one transaction; a drop that cannot be read is recorded with the reason."""
+    from digestbot.drops.reading import DAILY, PAGES  # its parsers take a tenth of a second to load
+
     tally = _Tally()
     held = form = None
     sha256 = ""
@@ -219,7 +220,8 @@ def _ingest(papers: PaperStore, path: Path, purpose: Purpose) -> tuple[DropRepor
             form = first.form
             if purpose.careful and form in DAILY:
                 listed = list(batches)
-                held = _suspicion(papers, form, [e.record for batch in listed for e in batch.entries])
+                records = [e.record for batch in listed for e in batch.entries]
+                held = _suspicion(papers, records, is_page=form in PAGES)
                 batches = iter(listed[-1:] if held else listed)
             for batch in batches:
                 if purpose.progress:
@@ -249,6 +251,8 @@ def _read(path: Path, received: date) -> Iterator[_Batch]:
 
 
 def _batches(path: Path, received: date) -> Iterator[_Batch]:
+    from digestbot.drops.reading import read_drop
+
     reading = read_drop(path, received=received)
     yield _Batch(reading.format, reading.size, 0)
     items = iter(reading)
@@ -273,11 +277,11 @@ def _take(papers: PaperStore, drop: DropId, batch: _Batch, seen: Seen, tally: _T
     return False
 
 
-def _suspicion(papers: PaperStore, form: str, records: Sequence[PaperRecord]) -> str | None:
+def _suspicion(papers: PaperStore, records: Sequence[PaperRecord], *, is_page: bool) -> str | None:
     """Why a daily drop should wait for the operator; None: nothing is odd about it."""
     if not records:
         return None
-    if form in PAGES and median(len(r.title) for r in records) > median(len(r.abstract) for r in records):
+    if is_page and median(len(r.title) for r in records) > median(len(r.abstract) for r in records):
         return "its titles are longer than its abstracts: a line too many or too few, perhaps"
     sizes = papers.usual_sizes(USUAL_DROPS)
     if len(sizes) >= HOLD_FROM_DROP - 1 and len(records) > HOLD_FACTOR * median(sizes):

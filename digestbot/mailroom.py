@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from email.utils import parseaddr
+from typing import TYPE_CHECKING
 
-from digestbot.dkim import DkimSigner
 from digestbot.links import Links
 from digestbot.mail import Letterhead, Mail, Mailbox, digest_mail, parse_mailbox, system_mail
 from digestbot.model import WEEKDAYS, EntryKind, OutboxEntry, Paper, PaperId, SlotOutcome, Subscriber
@@ -17,6 +17,9 @@ from digestbot.schedule import next_due
 from digestbot.settings import Settings
 from digestbot.storage import Storage
 
+if TYPE_CHECKING:
+    from digestbot.dkim import DkimSigner
+
 PAPERS_KEPT = 5000
 
 
@@ -24,6 +27,8 @@ def make_signer(settings: Settings) -> DkimSigner | None:
     """None: signing is left to the relay. Raises SettingsError for a key that cannot be used."""
     if settings.dkim_key is None or settings.dkim_selector is None or settings.dkim_domain is None:
         return None
+    from digestbot.dkim import DkimSigner  # with cryptography, which takes long to load
+
     return DkimSigner.load(settings.dkim_key, settings.dkim_selector, settings.dkim_domain)
 
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from digestbot import schedule
 from digestbot.alarms import note_drops
-from digestbot.choosing import Candidates, choose, gather
 from digestbot.compose import Nothing
 from digestbot.crew import crew_size, work_together
 from digestbot.desk import Desk
@@ -42,6 +42,9 @@ from digestbot.storage.outbox import Notice, QueuedDigest
 from digestbot.subscriptions import ended_slot, settle_due
 from digestbot.timestamps import timestamp
 from digestbot.zone_rules import follow_zone_rules
+
+if TYPE_CHECKING:
+    from digestbot.choosing import Candidates
 
 BLOCK = 1000  # subscribers at a time
 MOST_BLOCKS = 100_000
@@ -238,6 +241,10 @@ def compose_everybody(desk: Desk, now: datetime, *, stop: threading.Event | None
     size = crew_size() if len(ranges) * BLOCK > SHARED_FROM else 1
     if size == 1:
         return compose_due(desk, now, stop=stop)
+    from digestbot.choosing import (
+        gather,
+    )  # with all that ranks, a fifth of a second: only where somebody is due
+
     candidates = gather(desk, now)
     make_cards(desk, candidates.papers, size)  # before the fork: made once for all
 
@@ -268,6 +275,8 @@ def compose_due(desk: Desk, now: datetime, *, stop: threading.Event | None = Non
     counts = DigestCounts()
     candidates: Candidates | None = None
     while (stop is None or not stop.is_set()) and (due := desk.storage.subscribers.due(now, BLOCK)):
+        from digestbot.choosing import gather
+
         candidates = candidates or gather(desk, now)
         compose_block(desk, candidates, due, counts)
     return counts
@@ -277,6 +286,8 @@ def compose_block(
     desk: Desk, candidates: Candidates, subscribers: Sequence[Subscriber], counts: DigestCounts
 ) -> None:
     """Ends the due slots of some subscribers, and adds to `counts` what ended."""
+    from digestbot.choosing import choose
+
     now, limit = candidates.now, timedelta(hours=desk.settings.max_lateness_hours)
     settled = settle_due(desk.storage, subscribers, now, max_lateness=limit)
     dues = {s.id: due for s, due, verdict in settled.decisions if verdict is Verdict.COMPOSE}

@@ -11,13 +11,12 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 
 from digestbot import wording
 from digestbot.cards import MAIL_BYTES, Card, Content, content, fit
-from digestbot.excerpts import sentences
 from digestbot.forms import Form, Holes, inline_fragments, inline_page
 from digestbot.links import Links
 from digestbot.model import CardLength, Digest, DigestPaper, Paper, PaperId, Reason
@@ -88,7 +87,8 @@ class _Part:
 class Renderer:
     """Renders mails; may be shared by threads.
 
-    Raises TemplateError, naming file and line, already when it is made if a digest's template is wrong.
+    Raises TemplateError, naming file and line, already when it is made if a digest's template of the operator is wrong;
+    until a mail is wanted the packaged ones are not looked at.
     """
 
     def __init__(self, *, templates: Path | None, links: Links, look: Look) -> None:
@@ -98,9 +98,6 @@ class Renderer:
         self._holes = Holes()
         source = self._templates.source
         self._sheet, self._kept_sheet = resolve(source("email/style.css"), source("email/theme.css"))
-        self._page = self._digest_page()
-        self._section, self._more = self._digest_parts()
-        self._room = MAIL_BYTES - 1 - self._page_bound()
         self._cards: dict[PaperId, tuple[Paper, Card]] = {}  # the oldest first
         self._cards_bytes = 0
         self.cards_bytes = CARDS_BYTES  # at most
@@ -108,6 +105,8 @@ class Renderer:
         self.cards_made = 0
         self._subject = lru_cache(10_000)(self._make_subject)
         self._heading = lru_cache(10_000)(self._make_heading)
+        if templates is not None:
+            self._room  # noqa: B018 says what is wrong
 
     # ---- a paper's card ---------------------------------------------------------------------------------------
 
@@ -210,7 +209,8 @@ class Renderer:
             "kept_sheet": self._kept_sheet,
         }
 
-    def _digest_page(self) -> _Part:
+    @cached_property
+    def _page(self) -> _Part:
         values = self._shared() | self._holes.words(_PAGE_HOLES)
         page = inline_page(self._templates.render("email/digest/body.html", values))
         return _Part(
@@ -218,7 +218,8 @@ class Renderer:
             self._holes.split(self._templates.render("email/digest/body.txt", values)),
         )
 
-    def _digest_parts(self) -> tuple[_Part, _Part]:
+    @cached_property
+    def _parts(self) -> tuple[_Part, _Part]:
         """The section's heading and *N more on the web*."""
         section = {"topic": self._holes.word("topic")}
         more = self._holes.words(_MORE_HOLES)
@@ -245,6 +246,8 @@ class Renderer:
 
     def _card(self, shown: Sequence[Content], holes: Mapping[str, str], forms: tuple[Form, ...]) -> Card:
         """The card of one paper, shown in each of the lengths."""
+        from digestbot.excerpts import sentences
+
         texts = [self._templates.render("email/card.txt", {"paper": one, **holes}) for one in shown]
         text_forms = tuple(map(self._holes.split, texts))
         first = shown[0].excerpt.removeprefix("… ")
@@ -259,6 +262,14 @@ class Renderer:
             sum(len(piece) for form in (*forms, *text_forms) for piece in form.pieces),
         )
 
+    @property
+    def _section(self) -> _Part:
+        return self._parts[0]
+
+    @property
+    def _more(self) -> _Part:
+        return self._parts[1]
+
     # ---- inside: bounds, so that sizes are known before anything personal is -------------------------------------
 
     def _card_bound(self) -> int:
@@ -266,10 +277,13 @@ class Renderer:
         heading = self._section.html.size + wording.TOPIC_BYTES
         return heading + wording.REASON_BYTES + 3 * _TOKEN_BYTES + _MARKS_BYTES
 
-    def _page_bound(self) -> int:
+    @cached_property
+    def _room(self) -> int:
+        """Bytes that the cards of a mail may take."""
         parts = (self._page.html, self._more.html)
         sizes = {name: self._url_bound() for name in _PAGE_HOLES if name.endswith("_url")} | _PAGE_BYTES
-        return sum(part.size + sum(sizes[name] for name in part.names) for part in parts)
+        page = sum(part.size + sum(sizes[name] for name in part.names) for part in parts)
+        return MAIL_BYTES - 1 - page
 
     def _url_bound(self) -> int:
         return len(self._links.home()) + _URL_BYTES

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from digestbot.model import Paper
-from digestbot.ranking import Embedder, Embeddings, Index, embed_papers, load_embedder
 from digestbot.settings import Settings
 from digestbot.storage import Storage
+
+if TYPE_CHECKING:
+    from digestbot.ranking import Embedder, Embeddings, Index
 
 NOTED_EVERY = timedelta(days=7)  # that a topic's embedding is used
 FORGOTTEN_AFTER = timedelta(days=60)  # a subscriber's slots lie a week apart at most, unless paused
@@ -22,6 +25,8 @@ def find_embedder(settings: Settings) -> Embedder | None:
 
 @lru_cache(maxsize=1)
 def _load(name: str) -> Embedder:
+    from digestbot.ranking import load_embedder
+
     return load_embedder(name)
 
 
@@ -41,6 +46,8 @@ def embeddings_of(storage: Storage, embedder: Embedder | None, papers: Sequence[
     """The papers' embeddings; those not stored yet are made and stored."""
     if embedder is None:
         return {}
+    from digestbot.ranking import embed_papers
+
     known = stored_embeddings(storage, embedder, papers)
     fresh = embed_papers(embedder, [paper for paper in papers if paper.id not in known])
     storage.models.store_vectors(embedder.fingerprint, fresh)

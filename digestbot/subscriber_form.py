@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from digestbot.addresses import check_address
 from digestbot.model import WEEKDAYS, Preferences, Schedule, Status, Subscriber, SubscriberId, Topic
-from digestbot.ranking import MOST_WEIGHT, check_topics
 from digestbot.schedule import check_schedule
 
 FIELDS = (
@@ -49,6 +48,8 @@ class FormError(ValueError):
 
 def overlay(base: Subscriber, form: Mapping[str, object]) -> Subscriber:
     """`base` with the fields that the form has. Raises FormError with everything that is wrong."""
+    from digestbot.ranking import check_topics  # with all that ranks, so only where it is needed
+
     problems = [f"{name}: there is no such field" for name in form if name not in FIELDS]
     values: dict[str, object] = {}
     for name, parse in _PARSERS.items():
@@ -260,6 +261,8 @@ def _number(value: object, *, lowest: float, highest: float) -> float:
 
 
 def _weight(value: object) -> float:
+    from digestbot.ranking import MOST_WEIGHT
+
     return _number(value, lowest=0.01, highest=MOST_WEIGHT)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from digestbot.drops import read_drop
 from digestbot.drops.entry import make_record
+from digestbot.drops.reading import read_drop
 from digestbot.errors import DropError
 from digestbot.model import DropReport, PaperRecord, Rejection
 from digestbot.storage.database import Database

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digestbot.bibliography import bibtex, citation_meta, ris
-from digestbot.drops import read_drop
+from digestbot.drops.reading import read_drop
 from digestbot.links import Links, derive_key
 from digestbot.model import Paper, PaperId, PaperRecord
 

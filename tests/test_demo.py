@@ -22,7 +22,7 @@ import pytest
 
 from digestbot.demo import DROPS, READERS, DemoResult, DemoSlot, run_demo
 from digestbot.desk import open_desk
-from digestbot.drops import read_drop
+from digestbot.drops.reading import read_drop
 from digestbot.errors import UsageError
 from digestbot.model import EntryState, PaperRecord
 from digestbot.settings import load_settings

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from digestbot.drops import DEFECT, DropReading, Format, read_drop, recognise
 from digestbot.drops.identifiers import find_arxiv_id, read_arxiv_id, read_doi
+from digestbot.drops.reading import DEFECT, DropReading, Format, read_drop, recognise
 from digestbot.drops.source import MAX_LINE_BYTES, Source
 from digestbot.drops.text import clean, clean_url, from_html, strip_markup
 from digestbot.errors import DropError

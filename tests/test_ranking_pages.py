@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from digestbot.drops import read_drop
+from digestbot.drops.reading import read_drop
 from digestbot.model import Paper, PaperId, PaperRecord, Topic, TopicProfile
 from digestbot.ranking import Index, Ranking, embed_papers, fit, index, load_embedder, rank
 from tests.shared import shared

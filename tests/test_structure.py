@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).resolve().parents[1] / "digestbot"
 
 # A module imports from its own floor or below. Folders stand for all their modules.
@@ -187,9 +189,32 @@ def test_help_loads_nothing_heavy() -> None:
     }
 
 
-def test_a_pass_with_nothing_to_do_loads_no_sparse_matrices() -> None:
-    """They are a quarter of a program's start; `import scipy` leaves its parts until they are used."""
-    code = "import sys, digestbot.pipeline\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "digestbot.ranking.scoring" in done.stdout.split()
-    assert "scipy.sparse" not in done.stdout.split()
+@pytest.mark.parametrize("command", ["run --once", "status"])
+def test_a_command_with_nothing_to_do_loads_nothing_heavy(command: str, tmp_path: Path) -> None:
+    """What ranks, reads drops and makes mails takes longer to load than the rest of a program's start."""
+    code = (
+        "import contextlib, sys\nfrom digestbot.cli import main\n"
+        f"with contextlib.suppress(SystemExit):\n    main({command.split()})\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    environ = {
+        "DIGESTBOT_STATE": str(tmp_path),
+        "DIGESTBOT_SMTP_URL": "smtp://127.0.0.1:1",
+        "DIGESTBOT_SECRET_KEY": "a secret of thirty-two characters",
+        "DIGESTBOT_BASE_URL": "https://papers.example.org",
+        "DIGESTBOT_FROM": "digests@example.org",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ, cwd=tmp_path
+    )
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "sqlite3" in loaded
+    assert not loaded & {
+        "numpy",
+        "scipy",
+        "premailer",
+        "feedparser",
+        "bibtexparser",
+        "rapidfuzz",
+        "cryptography",
+    }

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from digestbot.model import PaperId
 from digestbot.storage.database import (
@@ -20,7 +18,11 @@ from digestbot.storage.database import (
     to_epoch,
 )
 
-Vector = npt.NDArray[np.floating]
+if TYPE_CHECKING:  # numpy takes a tenth of a second to load, and most commands rank nothing
+    import numpy as np
+    import numpy.typing as npt
+
+    Vector = npt.NDArray[np.floating]
 
 
 class ModelStore:
@@ -63,6 +65,8 @@ class ModelStore:
 
     def text_vectors(self, fingerprint: str, texts: Sequence[str]) -> dict[str, tuple[Vector, datetime]]:
         """Those of the texts whose vectors are stored, and when their use was noted last."""
+        import numpy as np
+
         of_digest = {_digest(text): text for text in texts}
         found: dict[str, tuple[Vector, datetime]] = {}
         for block in in_blocks(list(of_digest)):
@@ -93,6 +97,8 @@ class ModelStore:
         self._db.execute("DELETE FROM text_vectors WHERE used_at < ?", (to_epoch(before),))
 
     def _read(self, clause: str, values: Sequence[str | int]) -> dict[PaperId, Vector]:
+        import numpy as np
+
         rows = self._db.rows(f"SELECT paper_id, vector FROM vectors {clause}", values)
         found: dict[PaperId, Vector] = {}
         for paper, data in rows:

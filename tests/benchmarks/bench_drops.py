@@ -22,7 +22,7 @@ from itertools import accumulate
 from pathlib import Path
 from statistics import median
 
-from digestbot.drops import read_drop
+from digestbot.drops.reading import read_drop
 from digestbot.errors import DropError
 from digestbot.ingest import ingest_file
 from digestbot.model import Rejection

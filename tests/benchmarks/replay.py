@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from digestbot.drops import read_drop
+from digestbot.drops.reading import read_drop
 from digestbot.model import PaperRecord
 from tests.benchmarks.ranking_data import Evaluation, read_set
 from tests.household import Household
