@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import digestbot.pipeline
+import digestbot.storage.sqlite
 from digestbot.cli import main as digestbot_main
 from digestbot.cli.run import stop_on_signals
 from digestbot.crew import make_ahead, work_together
@@ -42,6 +43,34 @@ def shared(db: SqliteDatabase) -> object:
     pids = work_together(db, 3, work, progress=lambda done, whole: told.append((done, whole)))
     rows = db.rows("SELECT who, count(*) FROM said GROUP BY who ORDER BY who")
     return {"processes": len({*pids, os.getpid()}), "rows": rows, "told": max(told)}
+
+
+def queueing(db: SqliteDatabase) -> object:
+    """Each writes at once, or the database says that it is locked."""
+    digestbot.storage.sqlite.BUSY_TIMEOUT_S = 0
+
+    def work(number: int, tell: Tell) -> None:
+        for value in range(300):
+            db.mark("INSERT INTO said (who, what) VALUES (?, ?)", (number, value))
+        count(db, number)
+
+    work_together(db, 3, work)
+    return db.row("SELECT count(*) FROM said")
+
+
+def killed_writing(db: SqliteDatabase) -> object:
+    """What it wrote is gone, and the other one has its turn."""
+
+    def work(number: int, tell: Tell) -> None:
+        if number == 1:
+            time.sleep(0.2)
+        with db.transaction():
+            db.execute("INSERT INTO said (who, what) VALUES (?, 0)", (number,))
+            if number == 0:
+                time.sleep(0.5)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return refused(db, work), db.rows("SELECT who FROM said")
 
 
 def failing(db: SqliteDatabase) -> object:
@@ -180,7 +209,7 @@ def main(case: str, folder: str) -> None:
         return
     db = SqliteDatabase(Path(folder) / "crew.db")
     db.execute("CREATE TABLE said (who INTEGER, what INTEGER)")
-    works = (shared, failing, relay, killed, stopped, orphaned)
+    works = (shared, queueing, failing, relay, killed, killed_writing, stopped, orphaned)
     cases = {work.__name__: work for work in (*works, ahead, ahead_failing, ahead_killed, ahead_orphaned)}
     print(json.dumps(cases[case](db)))
     assert threading.active_count() == 1

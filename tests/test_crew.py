@@ -35,6 +35,16 @@ def test_each_process_has_a_connection_and_tells_how_far_it_is(tmp_path: Path) -
     assert said == {"processes": 4, "rows": [[0, 50], [1, 50], [2, 50]], "told": [150, 150]}
 
 
+def test_they_write_one_after_the_other_and_none_finds_the_database_locked(tmp_path: Path) -> None:
+    assert case("queueing", tmp_path) == [3 * 300 + 3 * 50]
+
+
+def test_one_that_is_killed_while_it_writes_leaves_the_others_their_turn(tmp_path: Path) -> None:
+    refused, rows = case("killed_writing", tmp_path)
+    assert "was killed" in refused["text"]
+    assert rows == [[1]]
+
+
 @pytest.mark.parametrize(
     ("name", "error", "text"),
     [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from digestbot.errors import StorageError
@@ -49,6 +51,23 @@ class _Told:
             raise StorageError(f"{self._name}: {error}{mend}") from error
 
 
+class _Turnstile:
+    """Lets forks of one process write one after the other, in the order of their coming, whichever of them dies. SQLite
+    lets waiters sleep for a millisecond and more, though the other one is done after a tenth of that."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 for as long as the database is there
+
+    def __enter__(self) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+
+_OPEN: AbstractContextManager[None] = nullcontext()
+
+
 def _make_private(path: Path) -> None:
     """Makes a file that nobody else can read: it will hold addresses. One that exists is never opened here.
 
@@ -72,6 +91,7 @@ class SqliteDatabase:
         self._lock = threading.RLock()
         self._depth = 0
         self._guard: sqlite3.Connection | None = None
+        self._turnstile = _OPEN  # until there are forks
         self._told = _Told(self._lock, "the database in memory" if path is None else str(path))
         self._path = path
         self._connect()
@@ -106,7 +126,8 @@ class SqliteDatabase:
     def mark(self, sql: str, values: Sequence[Value] = ()) -> int:
         with self._lock:
             self._set_durable(False)
-            return self.execute(sql, values)
+            with _OPEN if self._depth else self._turnstile:
+                return self.execute(sql, values)
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         with self._told:
@@ -144,18 +165,19 @@ class SqliteDatabase:
     def _level(self, begin: str) -> Iterator[None]:
         """One level of transactions: the outermost is a real one, those inside are savepoints."""
         name = f"level{self._depth}"
-        self.execute(f"SAVEPOINT {name}" if self._depth else begin)
-        self._depth += 1
-        try:
-            yield
-        except BaseException:
-            if self._connection.in_transaction:  # an error such as a full disk may have ended it
-                self.execute(f"ROLLBACK TO {name}" if self._depth > 1 else "ROLLBACK")
-            raise
-        else:
-            self.execute(f"RELEASE {name}" if self._depth > 1 else "COMMIT")
-        finally:
-            self._depth -= 1
+        with _OPEN if self._depth else self._turnstile:
+            self.execute(f"SAVEPOINT {name}" if self._depth else begin)
+            self._depth += 1
+            try:
+                yield
+            except BaseException:
+                if self._connection.in_transaction:  # an error such as a full disk may have ended it
+                    self.execute(f"ROLLBACK TO {name}" if self._depth > 1 else "ROLLBACK")
+                raise
+            else:
+                self.execute(f"RELEASE {name}" if self._depth > 1 else "COMMIT")
+            finally:
+                self._depth -= 1
 
     def has_table(self, name: str) -> bool:
         return self.row("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)) is not None
@@ -188,6 +210,8 @@ class SqliteDatabase:
         with self._lock:
             assert self._depth == 0
             self._connection.close()
+            if self._turnstile is _OPEN:
+                self._turnstile = _Turnstile()
 
     def resume(self) -> None:
         self._connect()
