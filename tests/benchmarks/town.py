@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 from digestbot.desk import Desk, open_desk
@@ -16,6 +17,7 @@ from digestbot.settings import Settings, parse_settings
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 SUBJECTS = 400  # words that topics are made of; a paper is about eight of them
+THEIRS = 300  # papers about these
 _BLOCK = 10_000
 
 
@@ -37,11 +39,14 @@ def town_environ(folder: Path, smtp_url: str = "smtp://127.0.0.1:2599", **more: 
 
 @contextmanager
 def open_town(settings: Settings, *, readers: int, papers: int, topics: int = 20_000) -> Iterator[Desk]:
-    """A new state with these readers, all due at NOW, and one drop of papers."""
+    """A new state with these readers, all due at NOW, and one drop of papers, of which 300 are about their topics: of
+    thousands about so few, each topic's words would be everybody's, and mean nothing."""
     with open_desk(settings) as desk:
         if papers:
             drop = settings.state / "drop.jsonl"
-            drop.write_text("".join(paper_lines(papers)), encoding="utf-8")
+            theirs = min(papers, THEIRS)
+            lines = chain(paper_lines(theirs), paper_lines(papers - theirs, theirs, foreign=True))
+            drop.write_text("".join(lines), encoding="utf-8")
             ingest_file(desk.storage.papers, drop, now=NOW - timedelta(hours=1))
         people = town_people(readers, topics)
         while block := [person for _, person in zip(range(_BLOCK), people, strict=False)]:
