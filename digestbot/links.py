@@ -72,6 +72,7 @@ class Links:
         self.base_url = base_url.rstrip("/")
         self._macs = tuple(_mac_of(key, "sha256") for key in keys)
         self._feedback_macs = tuple(_mac_of(key, "sha512") for key in keys)
+        self._token = lru_cache(100)(self._make_token)  # a mail has some of them twice
 
     # ---- URLs -----------------------------------------------------------------------------------------------
 
@@ -230,7 +231,7 @@ class Links:
     def _url(self, path: str, purpose: Purpose, *numbers: int) -> str:
         return f"{self.base_url}/{path}/{_base64(self._token(purpose, numbers)).decode()}"
 
-    def _token(self, purpose: Purpose, numbers: Sequence[int]) -> bytes:
+    def _make_token(self, purpose: Purpose, numbers: tuple[int, ...]) -> bytes:
         payload = bytes([purpose]) + b"".join(map(_varint, numbers))
         return payload + self._macs[0](payload)[:MAC_BYTES]
 

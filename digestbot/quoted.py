@@ -11,7 +11,8 @@ import binascii
 import re
 
 _ENCODED = re.compile(rb"[^ \n!-<>-~]|(?<= ) | (?=\n)")  # of spaces the second of two, and the last of a line
-_CHUNK = re.compile(rb"[^\n]{1,73}(?<!=)(?<!=[0-9A-F])|\n")  # leaves room for "=" and for _CHANGED
+_ROOM = 73  # of a line, for "=" and for what is _CHANGED
+_CHUNK = re.compile(rb"[^\n]{1,%d}(?<!=)(?<!=[0-9A-F])|\n" % _ROOM)
 _PLAIN = re.compile(r"(?!\.|From )[ !-<>-~]+")  # what stands for itself
 _CHANGED = (b".", b"From ")  # line starts that mboxes and careless relays change
 _SOFT_BREAK = b"=\r\n"
@@ -26,8 +27,13 @@ class Lines(bytes):
 
 def encode(text: str) -> bytes:
     """One piece. Newlines become CRLF; a text that ends in none ends in a soft break; '' is b''."""
-    if len(text) < 74 and _PLAIN.fullmatch(text) and "  " not in text:
-        return soft_line(text.encode())
+    if _PLAIN.fullmatch(text) and "  " not in text:
+        whole = text.encode()
+        if len(whole) <= _ROOM:
+            return soft_line(whole)
+        chunks = [whole[at : at + _ROOM] for at in range(0, len(whole), _ROOM)]
+        if not any(chunk.startswith(_CHANGED) for chunk in chunks):
+            return _SOFT_BREAK.join(chunks) + _SOFT_BREAK
     data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
     data = _ENCODED.sub(_written, data)
     lines: list[bytes] = []

@@ -167,7 +167,8 @@ class Renderer:
         """The digest as a mail to this address. `papers` holds at least those that the digest names."""
         cards = self.cards([papers[chosen.paper_id] for chosen in digest.papers])
         sections = wording.sections(digest.papers)
-        subject = self.subject(digest, cards)
+        strongest = wording.strongest(digest.papers)
+        subject = self._subject(cards[strongest.paper_id].title, len(digest.papers) - 1, digest.slot)
         page = self._page_values(digest)
         text, body = self._fill_cards(digest, sections, cards)
         if digest.more:
@@ -175,17 +176,12 @@ class Renderer:
             text += self._more.text.filled(values)
             body += self._more.html.filled(values)
         about = _about(tuple((name, len(members)) for name, members in sections.items()))
-        shown = {"subject": subject, "preheader": _preheader(digest, cards), "email": email}
+        shown = {"subject": subject, "preheader": _preheader(digest, strongest, cards), "email": email}
         in_text = {name: encode(value) for name, value in shown.items() if name in self._page.text.names}
         in_html = {name: encode(html.escape(value)) for name, value in shown.items()}
         text = self._page.text.filled(page | in_text | {"summary": about[0], "papers": b"".join(text)})
         body = self._page.html.filled(page | in_html | {"summary": about[1], "papers": b"".join(body)})
         return RenderedMail(subject, b"".join(text), b"".join(body))
-
-    def subject(self, digest: Digest, cards: Mapping[PaperId, Card]) -> str:
-        """The strongest paper, how many more, and the day: under 70 characters, never the same twice."""
-        strongest = wording.strongest(digest.papers)
-        return self._subject(cards[strongest.paper_id].title, len(digest.papers) - 1, digest.slot)
 
     def system(self, name: str, values: Mapping[str, str]) -> RenderedMail:
         """A mail of one of the other kinds, from the templates of `email/<name>/`; missing values are ''."""
@@ -291,6 +287,7 @@ class Renderer:
     # ---- inside: a digest's values --------------------------------------------------------------------------------
 
     def _make_subject(self, title: str, others: int, slot: object) -> str:
+        """The strongest paper, how many more, and the day: under 70 characters, never the same twice."""
         values = {"title": "", "others": others, "slot": slot, **self._shared()}
         room = (
             SUBJECT_LETTERS
@@ -379,7 +376,6 @@ def _day(slot: date) -> bytes:
     return encode(wording.long_date(slot))
 
 
-def _preheader(digest: Digest, cards: Mapping[PaperId, Card]) -> str:
-    strongest = wording.strongest(digest.papers)
+def _preheader(digest: Digest, strongest: DigestPaper, cards: Mapping[PaperId, Card]) -> str:
     others = [cards[paper.paper_id].title for paper in digest.papers if paper is not strongest]
     return wording.preheader(others, cards[strongest.paper_id].opening)

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import date
 from functools import lru_cache
+from operator import attrgetter
 
 from digestbot.model import DigestPaper, PaperRecord, Reason, ReasonKind
 
@@ -142,16 +143,8 @@ def is_trending(paper: DigestPaper) -> bool:
 
 def strongest(papers: Sequence[DigestPaper]) -> DigestPaper:
     """The paper that stands for the digest: the best of the reader's own, a trending one where there is no other."""
-    return max(papers, key=lambda paper: (not is_trending(paper), paper.score))
-
-
-def section_name(paper: DigestPaper) -> str:
-    """The heading it stands under."""
-    if is_trending(paper):
-        return TRENDING
-    if paper.topic is None:
-        return LIKED
-    return _topic_heading(paper.topic)
+    own = [paper for paper in papers if not is_trending(paper)]
+    return max(own or papers, key=attrgetter("score"))
 
 
 @lru_cache(10_000)
@@ -162,8 +155,14 @@ def _topic_heading(topic: str) -> str:
 def sections(papers: Iterable[DigestPaper]) -> dict[str, list[DigestPaper]]:
     """The papers under their headings; headings in order of their first paper, trending ones last."""
     found: dict[str, list[DigestPaper]] = {}
-    for paper in sorted(papers, key=is_trending):
-        found.setdefault(section_name(paper), []).append(paper)
+    trending = []
+    for paper in papers:
+        if is_trending(paper):
+            trending.append(paper)
+        else:
+            found.setdefault(LIKED if paper.topic is None else _topic_heading(paper.topic), []).append(paper)
+    if trending:
+        found.setdefault(TRENDING, []).extend(trending)
     return found
 
 

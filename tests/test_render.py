@@ -209,7 +209,7 @@ def test_the_subject_names_a_trending_paper_only_where_there_is_no_other() -> No
 @given(st.text(max_size=300), st.integers(1, 30))
 def test_subjects_are_one_line_under_70_characters(title: str, count: int) -> None:
     papers = [make_paper(1, title=title), *(make_paper(2, title="x") for _ in range(count - 1))]
-    subject = shared_renderer().subject(make_digest(papers), shared_renderer().cards(papers))
+    subject = render(papers, make_digest(papers)).subject
     assert 0 < len(subject) < 70
     assert not {unicodedata.category(letter) for letter in subject} & {"Cc", "Cs", "Zl", "Zp"}
 
@@ -218,9 +218,8 @@ def test_subjects_differ_from_day_to_day_even_of_equal_titles() -> None:
     papers = [
         make_paper(title="The very same and very long title of a paper that comes again every single day")
     ]
-    cards = shared_renderer().cards(papers)
     days = [SLOT + timedelta(days=n) for n in range(1000)]
-    subjects = {shared_renderer().subject(make_digest(papers, slot=day), cards) for day in days}
+    subjects = {render(papers, make_digest(papers, slot=day)).subject for day in days}
     assert len(subjects) == len(days)
 
 

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from digestbot import quoted
 
-TEXTS = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r"), max_size=300) | st.text(
-    alphabet=". =\tF\nrom é😀", max_size=300
+TEXTS = (
+    st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r"), max_size=300)
+    | st.text(alphabet=". =\tF\nrom é😀", max_size=300)
+    | st.lists(st.sampled_from([".", "x", "From ", "a word"]), min_size=50, max_size=150).map("".join)
 )
 
 
