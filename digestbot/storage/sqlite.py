@@ -55,8 +55,9 @@ class _Turnstile:
     """Lets forks of one process write one after the other, in the order of their coming, whichever of them dies. SQLite
     lets waiters sleep for a millisecond and more, though the other one is done after a tenth of that."""
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 for as long as the database is there
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError."""
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 for as long as the database is there
 
     def __enter__(self) -> None:
         fcntl.lockf(self._file, fcntl.LOCK_EX)
@@ -210,8 +211,9 @@ class SqliteDatabase:
         with self._lock:
             assert self._depth == 0
             self._connection.close()
-            if self._turnstile is _OPEN:
-                self._turnstile = _Turnstile()
+            if self._turnstile is _OPEN and self._path is not None:
+                with suppress(OSError):  # they take longer without it, no more
+                    self._turnstile = _Turnstile(self._path.parent)
 
     def resume(self) -> None:
         self._connect()
