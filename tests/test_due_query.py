@@ -38,10 +38,8 @@ def steps(database: Path, sql: str, values: tuple[int, ...]) -> int:
     return taken
 
 
-def test_subscribers_are_counted_from_an_index(database: Path) -> None:
-    with sqlite3.connect(database) as db:
-        [(*_, plan)] = db.execute("EXPLAIN QUERY PLAN " + BY_STATUS)
-    assert plan == "SCAN subscribers USING INDEX subscribers_by_status"
+def test_subscribers_are_counted_without_looking_at_each(database: Path) -> None:
+    assert steps(database, BY_STATUS, ()) < 200
 
 
 @pytest.mark.parametrize(("sql", "values"), [(DUE, (AT, 1000)), (NEXT_DUE, ())], ids=["due", "next due"])

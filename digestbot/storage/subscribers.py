@@ -41,8 +41,11 @@ DUE = (
     f"SELECT {SUBSCRIBER_COLUMNS} FROM subscribers WHERE status = 'confirmed' AND next_due_at IS NOT NULL"
     " AND next_due_at <= ? ORDER BY next_due_at, id LIMIT ?"
 )
+# All of them, which SQLite counts without looking at each, and those who are not confirmed, in the words of their index:
+# the confirmed are the rest, and nearly all.
 BY_STATUS = (
-    "SELECT lower(status), count(*) FROM subscribers GROUP BY lower(status)"  # in the words of its index
+    "SELECT 'all', (SELECT count(*) FROM subscribers) UNION ALL SELECT lower(status), count(*) FROM subscribers"
+    " WHERE lower(status) IN ('unconfirmed', 'unsubscribed', 'suppressed') GROUP BY lower(status)"
 )
 NEXT_DUE = "SELECT min(next_due_at) FROM subscribers WHERE status = 'confirmed' AND next_due_at IS NOT NULL"
 
@@ -111,9 +114,10 @@ class SubscriberStore:
         return from_epoch(row[0]) if row and row[0] is not None else None
 
     def count_by_status(self) -> dict[Status, int]:
-        rows = self._db.rows(BY_STATUS)
-        counted = {str(status): as_int(count) for status, count in rows}
-        return {status: counted.get(status.value, 0) for status in Status}
+        found = {str(status): as_int(count) for status, count in self._db.rows(BY_STATUS)}
+        everybody = found.pop("all")
+        found[Status.CONFIRMED] = everybody - sum(found.values())
+        return {status: found.get(status, 0) for status in Status}
 
     # ---- writing ------------------------------------------------------------------------------------------------
 
