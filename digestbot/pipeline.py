@@ -197,6 +197,8 @@ def deliver_everything(
     if size == 1:
         return deliver_due(desk, lambda: now, stop=stop, progress=progress)
 
+    desk.renderer.prepare()
+
     def deliver_some(number: int, tell: Callable[[int, int], None]) -> DeliveryReport:
         connections = len(range(number, settings.smtp_connections, size))
         own = replace(desk, settings=replace(settings, smtp_connections=connections))
@@ -241,9 +243,7 @@ def compose_everybody(desk: Desk, now: datetime, *, stop: threading.Event | None
     size = crew_size() if len(ranges) * BLOCK > SHARED_FROM else 1
     if size == 1:
         return compose_due(desk, now, stop=stop)
-    from digestbot.choosing import (
-        gather,
-    )  # with all that ranks, a fifth of a second: only where somebody is due
+    from digestbot.choosing import gather  # with all that ranks: only where somebody is due
 
     candidates = gather(desk, now)
     make_cards(desk, candidates.papers, size)  # before the fork: made once for all
@@ -264,6 +264,7 @@ def compose_everybody(desk: Desk, now: datetime, *, stop: threading.Event | None
 
 def make_cards(desk: Desk, papers: Sequence[Paper], size: int) -> None:
     """Makes the papers' cards in `size` processes, five milliseconds each, and brings them here."""
+    desk.renderer.prepare()
     for cards in work_together(
         desk.storage.db, size, lambda number, _: desk.renderer.cards(papers[number::size])
     ):

@@ -106,7 +106,11 @@ class Renderer:
         self._subject = lru_cache(10_000)(self._make_subject)
         self._heading = lru_cache(10_000)(self._make_heading)
         if templates is not None:
-            self._room  # noqa: B018 says what is wrong
+            self.prepare()
+
+    def prepare(self) -> None:
+        """Looks at the digest's templates now: to hear what is wrong with them, or before a fork, for all of its copies."""
+        self._room  # noqa: B018
 
     # ---- a paper's card ---------------------------------------------------------------------------------------
 
