@@ -109,7 +109,7 @@ class Renderer:
             self.prepare()
 
     def prepare(self) -> None:
-        """Looks at the digest's templates now: to hear what is wrong with them, or before a fork, for all of its copies."""
+        """Looks at the digest's templates now: to hear what is wrong with them, or for all forks at once."""
         self._room  # noqa: B018
 
     # ---- a paper's card ---------------------------------------------------------------------------------------

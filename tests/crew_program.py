@@ -198,13 +198,14 @@ def main(case: str, folder: str) -> None:
     if case.startswith("run"):  # digestbot, a pass of which is shared from fifty on
         digestbot.pipeline.SHARED_FROM = 50
         sys.argv = ["digestbot", *sys.argv[3:]]
-        forks: list[None] = []
-        os.register_at_fork(before=lambda: forks.append(None))  # of this program, not of what it runs
+        forks: list[bool] = []  # of this program, not of what it runs
+        os.register_at_fork(before=lambda: forks.append("premailer" in sys.modules))
         if case == "run alone":
             threading.Thread(target=threading.Event().wait, daemon=True).start()
         try:
             digestbot_main()
         finally:
+            print("forks without what makes mails:", forks.count(False), file=sys.stderr)
             print("with others" if forks else "alone", file=sys.stderr)
         return
     db = SqliteDatabase(Path(folder) / "crew.db")
