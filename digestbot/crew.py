@@ -50,13 +50,14 @@ def work_together(
     here, by the signal that this program takes for it. `progress` hears the sum of what they tell.
     """
     members: list[_Member[T]] = []
+    stop = stop or threading.Event()
     db.suspend()
     try:
-        members += (_Member(db, work, number) for number in range(size))
+        members += (_Member(db, work, number, stop) for number in range(size))
     finally:
         db.resume()
     try:
-        _wait_for(members, stop or threading.Event(), progress)
+        _wait_for(members, stop, progress)
     finally:
         for member in members:
             member.end()
@@ -97,13 +98,15 @@ def _hear(ear: Connection) -> tuple[str, object]:
 class _Member(Generic[T]):
     """One process and what it said so far."""
 
-    def __init__(self, db: Database, work: Callable[[int, Tell], T], number: int) -> None:
+    def __init__(
+        self, db: Database, work: Callable[[int, Tell], T], number: int, stop: threading.Event
+    ) -> None:
         self.ear, mouth = _FORK.Pipe(duplex=False)
         self.told = (0, 0)
         self.is_done = False
         self._result: T | None = None
         self._error: BaseException | None = None
-        self._process = _FORK.Process(target=_run, args=(db, work, number, mouth), daemon=True)
+        self._process = _FORK.Process(target=_run, args=(db, work, number, mouth, stop), daemon=True)
         self._process.start()
         mouth.close()  # the other end is the process's alone, so its death is heard
 
@@ -149,7 +152,12 @@ def _wait_for(members: Sequence[_Member[T]], stop: threading.Event, progress: Te
 # ---- in a member --------------------------------------------------------------------------------------------------
 
 
-def _run(db: Database, work: Callable[[int, Tell], T], number: int, mouth: Connection) -> None:
+def _run(
+    db: Database, work: Callable[[int, Tell], T], number: int, mouth: Connection, stop: threading.Event
+) -> None:
+    # A terminal and a service manager tell all processes to stop; the first one tells the others, once more.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     gc.freeze()  # what was prepared stays: looking through it for garbage would copy its pages, too
     threading.Thread(target=_end_with_parent, daemon=True).start()
     said: tuple[str, object]
@@ -159,7 +167,8 @@ def _run(db: Database, work: Callable[[int, Tell], T], number: int, mouth: Conne
         db.close()
     except BaseException as error:
         said = "error", _portable(error)
-    mouth.send(said)
+    with suppress(OSError):  # the first process is gone
+        mouth.send(said)
 
 
 class _Teller:
@@ -173,7 +182,8 @@ class _Teller:
         now = time.monotonic()
         if now - self._told_at > TOLD_EACH_S or done == whole:
             self._told_at = now
-            self._mouth.send(("told", (done, whole)))
+            with suppress(OSError):
+                self._mouth.send(("told", (done, whole)))
 
 
 def _make(things: Iterator[object], mouth: Connection) -> None:

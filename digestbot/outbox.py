@@ -91,6 +91,11 @@ def clear_up(storage: Storage, policy: DeliveryPolicy, now: datetime) -> Counter
     return +(counts + storage.outbox.expire(now, policy.max_lateness))
 
 
+def has_abandoned(store: OutboxStore) -> bool:
+    """Whether somebody died who held entries: `clear_up` frees them."""
+    return any(life_of(owner) not in (Life.HERE, Life.ELSEWHERE) for owner in store.owners())
+
+
 def _take_over(store: OutboxStore, *, resend: bool) -> int:
     """Frees what dead passes held; returns how many entries in doubt are held now."""
     held = 0

@@ -34,7 +34,7 @@ from digestbot.model import (
     SlotRecord,
     Subscriber,
 )
-from digestbot.outbox import DeliveryPolicy, DeliveryReport, clear_up, deliver
+from digestbot.outbox import DeliveryPolicy, DeliveryReport, clear_up, deliver, has_abandoned
 from digestbot.relay import SmtpSettings
 from digestbot.schedule import Verdict
 from digestbot.settings import Settings
@@ -188,7 +188,25 @@ def deliver_everything(
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DeliveryReport:
-    """As deliver_due(); where very many mails wait and no limit holds them back, the cores share the connections."""
+    """As deliver_due(); where very many mails wait and no limit holds them back, the cores share the connections. Then
+    what another run held that died meanwhile."""
+    found = _deliver_shared(desk, now, stop=stop, progress=progress)
+    if found.stopped or (stop and stop.is_set()) or not has_abandoned(desk.storage.outbox):
+        return found
+    cleared = clear_outbox(desk, now)
+    rest = deliver_due(desk, lambda: now, stop=stop, progress=progress)
+    return replace(
+        rest, counts=found.counts + cleared + rest.counts, put_off=max(found.put_off, rest.put_off)
+    )
+
+
+def _deliver_shared(
+    desk: Desk,
+    now: datetime,
+    *,
+    stop: threading.Event | None,
+    progress: Callable[[int, int], None] | None,
+) -> DeliveryReport:
     settings = desk.settings
     is_limited = settings.smtp_rate is not None or settings.smtp_daily_limit is not None
     size = 1
@@ -259,6 +277,7 @@ def compose_everybody(desk: Desk, now: datetime, *, stop: threading.Event | None
     counts = DigestCounts()
     for found in work_together(desk.storage.db, size, compose_some, stop=stop):
         counts.add(found)
+    counts.add(compose_due(desk, now, stop=stop))  # where one of them was told to stop, and nobody else
     return counts
 
 
@@ -289,6 +308,8 @@ def compose_block(
     """Ends the due slots of some subscribers, and adds to `counts` what ended."""
     from digestbot.choosing import choose
 
+    if not subscribers:
+        return  # another run was faster
     now, limit = candidates.now, timedelta(hours=desk.settings.max_lateness_hours)
     settled = settle_due(desk.storage, subscribers, now, max_lateness=limit)
     dues = {s.id: due for s, due, verdict in settled.decisions if verdict is Verdict.COMPOSE}

@@ -116,6 +116,20 @@ def stopped(db: SqliteDatabase) -> object:
     return work_together(db, 2, work, stop=stop)
 
 
+def told_by_all(db: SqliteDatabase) -> object:
+    """As a terminal and a service manager do it: a signal to each of them, and another one from the first."""
+    stop = stop_on_signals()
+
+    def work(number: int, tell: Tell) -> bool:
+        for told in 2 * (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), told)
+        if number == 0:
+            os.kill(os.getppid(), signal.SIGTERM)
+        return stop.wait(120)
+
+    return work_together(db, 2, work, stop=stop)
+
+
 def orphaned(db: SqliteDatabase) -> object:
     """The first process is killed once both others run: they end, too."""
     heard, said = os.pipe()
@@ -196,10 +210,12 @@ def ahead_orphaned(db: SqliteDatabase) -> object:
 
 def main(case: str, folder: str) -> None:
     if case.startswith("run"):  # digestbot, a pass of which is shared from fifty on
-        digestbot.pipeline.SHARED_FROM = 50
+        digestbot.pipeline.SHARED_FROM, digestbot.pipeline.BLOCK = 50, 10
         sys.argv = ["digestbot", *sys.argv[3:]]
         forks: list[bool] = []  # of this program, not of what it runs
         os.register_at_fork(before=lambda: forks.append("premailer" in sys.modules))
+        if case == "run told":  # each fork is, and the first process is not
+            os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
         if case == "run alone":
             threading.Thread(target=threading.Event().wait, daemon=True).start()
         try:
@@ -210,7 +226,7 @@ def main(case: str, folder: str) -> None:
         return
     db = SqliteDatabase(Path(folder) / "crew.db")
     db.execute("CREATE TABLE said (who INTEGER, what INTEGER)")
-    works = (shared, queueing, failing, relay, killed, killed_writing, stopped, orphaned)
+    works = (shared, queueing, failing, relay, killed, killed_writing, stopped, told_by_all, orphaned)
     cases = {work.__name__: work for work in (*works, ahead, ahead_failing, ahead_killed, ahead_orphaned)}
     print(json.dumps(cases[case](db)))
     assert threading.active_count() == 1

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,9 @@ def test_what_one_of_them_raises_is_raised_here(tmp_path: Path, name: str, error
     assert text in said["text"]
 
 
-def test_a_signal_to_the_first_process_stops_all(tmp_path: Path) -> None:
-    assert case("stopped", tmp_path) == [True, True]
+@pytest.mark.parametrize("name", ["stopped", "told_by_all"])
+def test_a_signal_to_the_first_process_stops_all(tmp_path: Path, name: str) -> None:
+    assert case(name, tmp_path) == [True, True]
 
 
 def test_one_makes_what_another_takes(tmp_path: Path) -> None:
@@ -107,7 +109,8 @@ def test_they_end_with_the_first_process(tmp_path: Path, name: str) -> None:
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
-def test_a_shared_pass_gives_everybody_one_digest(household: Household, tmp_path: Path) -> None:
+def invite(household: Household) -> list[str]:
+    """Three hundred who are due, and a drop for them; returns their addresses."""
     emails = sorted(f"p{n}@example.org" for n in range(300))
     people = [
         {"email": email, "status": "confirmed", "topics": ["tides"], "send_at": "07:00"} for email in emails
@@ -121,6 +124,11 @@ def test_a_shared_pass_gives_everybody_one_digest(household: Household, tmp_path
     )
     household.do("subscribers", "import", "people.jsonl", now="2026-11-19T12:00:00Z")
     household.do("ingest", "drop.jsonl", now="2026-11-20T05:00:00Z")
+    return emails
+
+
+def test_a_shared_pass_gives_everybody_one_digest(household: Household, tmp_path: Path) -> None:
+    emails = invite(household)
     done = program("run", "--now", "2026-11-20T08:00:00Z", "run", "--once", "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (
@@ -132,6 +140,24 @@ def test_a_shared_pass_gives_everybody_one_digest(household: Household, tmp_path
     assert received == emails
     again = program("run", "--now", "2026-11-20T08:05:00Z", "run", "--once", "--json", folder=tmp_path)
     assert json.loads(again.stdout)["delivery"]["sent"] == 0
+
+
+def test_passes_at_the_same_time_give_everybody_one_digest(household: Household, tmp_path: Path) -> None:
+    emails = invite(household)
+    with ThreadPoolExecutor() as pool:
+        words = ("run", "--now", "2026-11-20T08:00:00Z", "run", "--once", "--json")
+        both = list(pool.map(lambda _: program(*words, folder=tmp_path), range(2)))
+    assert [done.returncode for done in both] == [0, 0], [done.stderr for done in both]
+    assert sum(json.loads(done.stdout)["delivery"]["sent"] for done in both) == 300
+    assert sorted(message.recipient for message in household.server.messages) == emails
+
+
+def test_what_forks_leave_that_somebody_else_told_to_stop_is_composed_all_the_same(
+    household: Household, tmp_path: Path
+) -> None:
+    invite(household)
+    done = program("run told", "--now", "2026-11-20T08:00:00Z", "run", "--once", "--json", folder=tmp_path)
+    assert json.loads(done.stdout)["digests"]["composed"] == 300
 
 
 def test_a_program_with_threads_is_not_forked() -> None:

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -31,10 +31,12 @@ from digestbot.model import (
 )
 from digestbot.outbox import deliver
 from digestbot.owner import Life, life_of, owner_name
+from digestbot.pipeline import compose_due, deliver_everything
 from digestbot.relay import SmtpSettings
 from digestbot.storage import Storage
 from digestbot.storage.outbox import Notice, QueuedDigest
 from tests.backends import open_storage
+from tests.benchmarks import town
 from tests.deliveries import (
     NOW,
     QUICK,
@@ -254,6 +256,18 @@ def test_what_a_dead_process_held_is_free_at_once(storage: Storage, resend: bool
         report = run_pass(storage, server.url(), replace(QUICK, resend_in_doubt=resend))
     assert report.counts == ({EntryState.SENT: 2} if resend else {EntryState.SENT: 1, EntryState.HELD: 1})
     assert len(server.messages) == (2 if resend else 1)
+
+
+def test_what_another_run_held_that_died_meanwhile_is_sent_too(tmp_path: Path) -> None:
+    with SmtpServer() as server:
+        settings = town.town_settings(tmp_path, server.url())
+        with town.open_town(settings, readers=3, papers=30) as desk:
+            composed = compose_due(desk, town.NOW).composed
+            owner = dead_owner("import os; os.kill(os.getpid(), 9)")
+            assert len(desk.storage.outbox.claim(town.NOW, owner, 2, real_now=datetime.now(UTC))) == 2
+            report = deliver_everything(desk, town.NOW)
+    assert report.counts == {EntryState.SENT: composed}
+    assert len(server.messages) == composed
 
 
 def test_what_a_process_held_that_died_long_ago_is_too_late(storage: Storage) -> None:
