@@ -21,7 +21,7 @@ from digestbot.quoted import Lines
 from digestbot.render import RenderedMail
 from digestbot.wording import clean
 
-LINE = 78  # wanted at most (RFC 5322, 2.1.1)
+LINE = 76  # at most where there are encoded words (RFC 2047, 2), and little less than is wanted (RFC 5322, 2.1.1)
 _WORD_BYTES = 45  # UTF-8 bytes of an encoded word: 60 letters of base64 and 12 of frame make 72, limit 75
 _ATOMS = re.compile(r"[\w!#$%&'*+/=?^`{|}~ -]*", re.ASCII)  # a display name of these needs no quotes
 _ENCODED_WORD_LIKE = re.compile(r"=\?")
@@ -196,9 +196,11 @@ def _mailbox(name: str, mailbox: Mailbox) -> bytes:
 
 def _phrase(text: str, used: int) -> list[str]:
     """A display name: as it is, quoted, or in encoded words."""
-    if text.isascii() and not _ENCODED_WORD_LIKE.search(text) and len(text) < LINE - used:
-        if _ATOMS.fullmatch(text):
-            return text.split(" ")
+    if text.isascii() and not _ENCODED_WORD_LIKE.search(text):
+        words = text.split(" ")
+        if _ATOMS.fullmatch(text) and max(map(len, words)) < LINE - used:
+            return words
+    if text.isascii() and not _ENCODED_WORD_LIKE.search(text) and len(text) < LINE - used - 4:
         return ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"']
     return _encoded_words(text, first=LINE - used)
 
