@@ -149,7 +149,10 @@ def strongest(papers: Sequence[DigestPaper]) -> DigestPaper:
 
 @lru_cache(10_000)
 def _topic_heading(topic: str) -> str:
-    return clip(clean(topic), size=TOPIC_BYTES) or "Your topics"
+    heading = clip(clean(topic), size=TOPIC_BYTES) or "Your topics"
+    return (
+        f"“{heading}”" if heading in (TRENDING, LIKED) else heading
+    )  # a topic's, and not what these stand for
 
 
 def sections(papers: Iterable[DigestPaper]) -> dict[str, list[DigestPaper]]:

@@ -89,6 +89,16 @@ def test_a_template_word_in_a_paper_is_only_text() -> None:
     assert "{{ 7 * 7 }}" in mail.html_body()
 
 
+@pytest.mark.parametrize("name", ["Trending", "Like what you liked"])
+def test_a_topic_that_is_called_as_a_section_of_ours_has_one_of_its_own(name: str) -> None:
+    papers = [make_paper(1), make_paper(2)]
+    chosen = (make_choice(papers[0], topic=name), make_choice(papers[1], topic=None))
+    mail = render(papers, replace(make_digest(papers), papers=chosen))
+    headings = [unescaped(h) for h in re.findall(r"<h2.*?</h2>", mail.html_body())]
+    assert headings[0] == f"“{name}”"
+    assert len(headings) == 2
+
+
 def test_sections_follow_the_digest_and_trending_comes_last() -> None:
     papers = sample_papers()
     mail = render(papers, sample_digest(papers))
