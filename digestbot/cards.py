@@ -75,9 +75,9 @@ class Card:
 
 def content(paper: Paper, length: CardLength, links: Links) -> Content:
     """What the card shows in this length."""
-    record = paper.record
     from digestbot.excerpts import excerpt  # with numpy and its weights, which take a tenth of a second
 
+    record = paper.record
     title = readable(clean(record.title)) or "Untitled"
     shown = excerpt(record.abstract, most=_SENTENCES[length]) if _SENTENCES[length] else ""
     shown = readable(clean(shown))

@@ -200,8 +200,9 @@ def _phrase(text: str, used: int) -> list[str]:
         words = text.split(" ")
         if _ATOMS.fullmatch(text) and max(map(len, words)) < LINE - used:
             return words
-    if text.isascii() and not _ENCODED_WORD_LIKE.search(text) and len(text) < LINE - used - 4:
-        return ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"']
+        quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        if len(quoted) < LINE - used - 2:
+            return [quoted]
     return _encoded_words(text, first=LINE - used)
 
 

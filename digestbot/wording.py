@@ -150,9 +150,9 @@ def strongest(papers: Sequence[DigestPaper]) -> DigestPaper:
 @lru_cache(10_000)
 def _topic_heading(topic: str) -> str:
     heading = clip(clean(topic), size=TOPIC_BYTES) or "Your topics"
-    return (
-        f"“{heading}”" if heading in (TRENDING, LIKED) else heading
-    )  # a topic's, and not what these stand for
+    if heading in (TRENDING, LIKED):  # a topic of this name, and not what these stand for
+        return f"“{heading}”"
+    return heading
 
 
 def sections(papers: Iterable[DigestPaper]) -> dict[str, list[DigestPaper]]:

@@ -131,9 +131,8 @@ def test_a_shared_pass_gives_everybody_one_digest(household: Household, tmp_path
     emails = invite(household)
     done = program("run", "--now", "2026-11-20T08:00:00Z", "run", "--once", "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (
-        "forks without what makes mails: 0\nwith others" in done.stderr
-    )  # it is made ready once, for all of them
+    # What makes mails is loaded once, for all of them.
+    assert "forks without what makes mails: 0\nwith others" in done.stderr
     report = json.loads(done.stdout)
     assert (report["digests"]["composed"], report["delivery"]["sent"]) == (300, 300)
     received = sorted(message.recipient for message in household.server.messages)

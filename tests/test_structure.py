@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,16 +167,21 @@ def test_each_library_has_one_door() -> None:
     assert not wrong
 
 
-def test_help_loads_nothing_heavy() -> None:
-    """Only click; the rest is loaded by the commands that need it."""
+def loads(words: Sequence[str], **options: Any) -> tuple[set[str], str]:
+    """What a command loads, by its first name, and what it prints."""
     code = (
         "import contextlib, sys\nfrom digestbot.cli import main\n"
-        "with contextlib.suppress(SystemExit):\n    main(['--help'])\n"
+        f"with contextlib.suppress(SystemExit):\n    main({list(words)})\n"
         "print(*sys.modules, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = {name.partition(".")[0] for name in done.stderr.split()}
-    assert "Commands:" in done.stdout
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, **options)
+    return {name.partition(".")[0] for name in done.stderr.split()}, done.stdout
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Only click; the rest is loaded by the commands that need it."""
+    loaded, said = loads(["--help"])
+    assert "Commands:" in said
     assert "click" in loaded
     assert not loaded & {
         "numpy",
@@ -192,11 +198,6 @@ def test_help_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize("command", ["run --once", "status"])
 def test_a_command_with_nothing_to_do_loads_nothing_heavy(command: str, tmp_path: Path) -> None:
     """What ranks, reads drops and makes mails takes longer to load than the rest of a program's start."""
-    code = (
-        "import contextlib, sys\nfrom digestbot.cli import main\n"
-        f"with contextlib.suppress(SystemExit):\n    main({command.split()})\n"
-        "print(*sys.modules, file=sys.stderr)"
-    )
     environ = {
         "DIGESTBOT_STATE": str(tmp_path),
         "DIGESTBOT_SMTP_URL": "smtp://127.0.0.1:1",
@@ -204,10 +205,7 @@ def test_a_command_with_nothing_to_do_loads_nothing_heavy(command: str, tmp_path
         "DIGESTBOT_BASE_URL": "https://papers.example.org",
         "DIGESTBOT_FROM": "digests@example.org",
     }
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ, cwd=tmp_path
-    )
-    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    loaded, _ = loads(command.split(), env=environ, cwd=tmp_path)
     assert "sqlite3" in loaded
     assert not loaded & {
         "numpy",

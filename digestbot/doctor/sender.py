@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from digestbot.dkim import DkimSigner
 from digestbot.doctor.finding import Finding, fail, ok, warn
 from digestbot.errors import SettingsError
+from digestbot.mailroom import make_signer
 from digestbot.relay import SmtpSettings
 from digestbot.settings import Settings
 
@@ -70,7 +70,7 @@ def check_addresses(settings: Settings) -> Iterator[Finding]:
 
 def check_dkim(settings: Settings) -> Iterator[Finding]:
     try:
-        signer = load_signer(settings)
+        signer = make_signer(settings)
     except SettingsError as error:
         yield fail("DKIM", str(error), "openssl genrsa -out dkim.pem 2048 makes a key")
         return
@@ -107,22 +107,13 @@ def dns_records(settings: Settings) -> list[DnsRecord]:
         ),
     ]
     try:
-        signer = load_signer(settings)
+        signer = make_signer(settings)
     except SettingsError:
         signer = None
     if signer is not None:
         name, text = signer.dns_record()
         records.append(DnsRecord(name, "TXT", _quoted(text), "DKIM: the public half of DIGESTBOT_DKIM_KEY"))
     return records
-
-
-def load_signer(settings: Settings) -> DkimSigner | None:
-    """None: no key is set. Raises SettingsError for one that cannot be used."""
-    if settings.dkim_key is None:
-        return None
-    assert settings.dkim_selector is not None
-    assert settings.dkim_domain is not None
-    return DkimSigner.load(settings.dkim_key, settings.dkim_selector, settings.dkim_domain)
 
 
 def bounce_address(settings: Settings) -> str:

@@ -127,7 +127,7 @@ class SqliteDatabase:
     def mark(self, sql: str, values: Sequence[Value] = ()) -> int:
         with self._lock:
             self._set_durable(False)
-            with _OPEN if self._depth else self._turnstile:
+            with self._turn():
                 return self.execute(sql, values)
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
@@ -156,6 +156,10 @@ class SqliteDatabase:
             self.execute(f"PRAGMA synchronous = {'full' if durable else 'normal'}")
             self._durable = durable
 
+    def _turn(self) -> AbstractContextManager[None]:
+        """To write; who is in a transaction has it."""
+        return _OPEN if self._depth else self._turnstile
+
     @contextmanager
     def rehearsal(self, *, writing: bool) -> Iterator[None]:
         with self._lock, suppress(_Undo), self._level("BEGIN IMMEDIATE" if writing else "BEGIN"):
@@ -166,7 +170,7 @@ class SqliteDatabase:
     def _level(self, begin: str) -> Iterator[None]:
         """One level of transactions: the outermost is a real one, those inside are savepoints."""
         name = f"level{self._depth}"
-        with _OPEN if self._depth else self._turnstile:
+        with self._turn():
             self.execute(f"SAVEPOINT {name}" if self._depth else begin)
             self._depth += 1
             try:

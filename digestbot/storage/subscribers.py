@@ -43,9 +43,10 @@ DUE = (
 )
 # All of them, which SQLite counts without looking at each, and those who are not confirmed, in the words of their index:
 # the confirmed are the rest, and nearly all.
+_OTHERS = ", ".join(f"'{status}'" for status in Status if status is not Status.CONFIRMED)
 BY_STATUS = (
     "SELECT 'all', (SELECT count(*) FROM subscribers) UNION ALL SELECT lower(status), count(*) FROM subscribers"
-    " WHERE lower(status) IN ('unconfirmed', 'unsubscribed', 'suppressed') GROUP BY lower(status)"
+    f" WHERE lower(status) IN ({_OTHERS}) GROUP BY lower(status)"
 )
 NEXT_DUE = "SELECT min(next_due_at) FROM subscribers WHERE status = 'confirmed' AND next_due_at IS NOT NULL"
 
