@@ -97,8 +97,8 @@ def _of_slots(
     """The slots of a block of subscribers, those included that wait for the next run."""
     if not subscribers:
         return
-    oldest = min(s.next_due_at for s in subscribers if s.next_due_at).date() - timedelta(days=2)
-    recorded = storage.slots.recorded([s.id for s in subscribers], oldest)
+    since = schedule.settles_since((s.next_due_at for s in subscribers if s.next_due_at), now)
+    recorded = storage.slots.recorded([s.id for s in subscribers], since)
     for subscriber in subscribers:
         for due in _dues(subscriber, now, lateness, recorded.get(subscriber.id, set())):
             at = int(due.at.timestamp())

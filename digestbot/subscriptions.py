@@ -28,7 +28,16 @@ from digestbot.model import (
     SubscriberId,
     Vote,
 )
-from digestbot.schedule import Due, Verdict, due_instant, next_digest, next_due, reschedule, settle
+from digestbot.schedule import (
+    Due,
+    Verdict,
+    due_instant,
+    next_digest,
+    next_due,
+    reschedule,
+    settle,
+    settles_since,
+)
 from digestbot.storage import Storage
 from digestbot.storage.outbox import Notice
 from digestbot.storage.subscribers import email_key
@@ -41,6 +50,7 @@ CONSENT = "Send me a digest of new papers on the topics I chose. I can change it
 CONFIRM_ASKED = "was asked to confirm"
 CONFIRMS_A_MONTH = 3  # and at most one a day, whoever asks for them
 MONTH = timedelta(days=30)
+DECISIONS_AT_ONCE = 10_000  # slots settled in one transaction, at a kilobyte each
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,11 +262,16 @@ class Settled:
 def settle_due(
     storage: Storage, subscribers: Sequence[Subscriber], now: datetime, *, max_lateness: timedelta
 ) -> Settled:
-    """Settles the slots that are due, of subscribers as `due()` found them."""
-    oldest = min(s.next_due_at for s in subscribers if s.next_due_at).date() - timedelta(days=2)
-    recorded = storage.slots.recorded([s.id for s in subscribers], oldest)
+    """Settles the slots that are due, of subscribers as `due()` found them.
+
+    After a long absence not of all of them at once, so that memory stays flat: the others are still due.
+    """
+    since = settles_since((s.next_due_at for s in subscribers if s.next_due_at), now)
+    recorded = storage.slots.recorded([s.id for s in subscribers], since)
     settled = Settled([], {})
     for subscriber in subscribers:
+        if len(settled.decisions) >= DECISIONS_AT_ONCE:
+            break
         assert subscriber.next_due_at is not None
         result = settle(
             subscriber.schedule,
