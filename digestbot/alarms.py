@@ -7,16 +7,13 @@ import shutil
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from digestbot.desk import Desk
 from digestbot.drops.folder import shown
+from digestbot.ingest import IngestPass
 from digestbot.model import EntryKind, EntryState
+from digestbot.report import RunReport
 from digestbot.storage.outbox import Notice
-
-if TYPE_CHECKING:
-    from digestbot.ingest import IngestPass
-    from digestbot.pipeline import RunReport
 
 HELD, FOLDER, FAILING = "drop held: ", "folder among the drops: ", "failing runs: "  # and its name
 STOPPED, SILENCE, CLOCK, DISK = "delivery stopped", "silence", "clock", "disk"

@@ -22,6 +22,7 @@ T = TypeVar("T")
 Tell = Callable[[int, int], None]  # (done, altogether)
 
 TOLD_EACH_S = 0.1
+SHARED_FROM = 5000  # people or mails: a process more pays from here on
 MOST = 4  # processes: SQLite has one writer at a time
 KILLED = "a process that shared the work was killed; run it again"
 _FORK = multiprocessing.get_context("fork")
@@ -34,6 +35,11 @@ def crew_size() -> int:
     return min(
         MOST, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
+
+
+def crew_for(things: int) -> int:
+    """How many processes shall share the work on so many people or mails."""
+    return crew_size() if things > SHARED_FROM else 1
 
 
 def work_together(

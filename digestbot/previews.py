@@ -16,6 +16,7 @@ from digestbot.cards import paper_url
 from digestbot.choosing import Candidates, choose, gather
 from digestbot.compose import Nothing
 from digestbot.desk import Desk, make_renderer
+from digestbot.due_slots import BLOCK, queued_digest
 from digestbot.links import Links
 from digestbot.mail import Mail
 from digestbot.mailroom import MailRoom
@@ -31,7 +32,6 @@ from digestbot.model import (
     Status,
     Subscriber,
 )
-from digestbot.pipeline import BLOCK, queued_digest
 from digestbot.relay import SmtpSettings
 from digestbot.render import RenderedMail
 from digestbot.smtp import Connection

@@ -19,16 +19,12 @@ from digestbot.accounts import forget_unanswered
 from digestbot.alarms import forget_jump, note_failure, note_jump, note_run, note_success
 from digestbot.choosing import current_model
 from digestbot.desk import Desk, open_desk
+from digestbot.due_slots import compose_due
 from digestbot.model import Status
 from digestbot.outbox import DeliveryReport
-from digestbot.pipeline import (
-    RunReport,
-    clear_outbox,
-    compose_due,
-    deliver_due,
-    ingest_drops,
-)
+from digestbot.pipeline import clear_outbox, deliver_due, ingest_drops
 from digestbot.relay import SmtpSettings
+from digestbot.report import RunReport
 from digestbot.scheduler import Job, Scheduler
 from digestbot.semantics import forget_texts
 from digestbot.settings import Settings

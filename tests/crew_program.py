@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import digestbot.pipeline
+import digestbot.crew
+import digestbot.due_slots
 import digestbot.storage.sqlite
 from digestbot.cli import main as digestbot_main
 from digestbot.cli.run import stop_on_signals
@@ -210,7 +211,7 @@ def ahead_orphaned(db: SqliteDatabase) -> object:
 
 def main(case: str, folder: str) -> None:
     if case.startswith("run"):  # digestbot, a pass of which is shared from fifty on
-        digestbot.pipeline.SHARED_FROM, digestbot.pipeline.BLOCK = 50, 10
+        digestbot.crew.SHARED_FROM, digestbot.due_slots.BLOCK = 50, 10
         sys.argv = ["digestbot", *sys.argv[3:]]
         forks: list[bool] = []  # of this program, not of what it runs
         os.register_at_fork(before=lambda: forks.append("premailer" in sys.modules))

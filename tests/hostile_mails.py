@@ -9,9 +9,10 @@ from pathlib import Path
 
 from digestbot import ingest
 from digestbot.desk import open_desk
+from digestbot.due_slots import compose_due
 from digestbot.mailroom import MailRoom
 from digestbot.model import Preferences, Subscriber, SubscriberId, Topic
-from digestbot.pipeline import compose_due, deliver_due
+from digestbot.pipeline import deliver_due
 from digestbot.settings import parse_settings
 from tests.deliveries import NOW
 from tests.smtp_servers import SmtpServer

@@ -6,8 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from digestbot.desk import Desk, open_desk
+from digestbot.due_slots import compose_due
 from digestbot.model import Digest, EntryState, SubscriberId
-from digestbot.pipeline import compose_due, deliver_due
+from digestbot.pipeline import deliver_due
 from digestbot.service import FOLDED_AFTER, keep_house
 from tests.benchmarks.town import NOW, open_town, town_settings
 from tests.smtp_servers import SmtpServer

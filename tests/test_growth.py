@@ -17,7 +17,8 @@ from pathlib import Path
 
 import digestbot
 from digestbot.desk import Desk
-from digestbot.pipeline import compose_due, deliver_due
+from digestbot.due_slots import compose_due
+from digestbot.pipeline import deliver_due
 from tests.benchmarks.town import NOW, open_town, town_settings
 from tests.smtp_servers import SmtpServer
 
@@ -75,7 +76,7 @@ def test_the_database_keeps_no_mail(tmp_path: Path) -> None:
 MEMORY = """
 import resource, sys, tempfile
 from pathlib import Path
-from digestbot.pipeline import compose_due
+from digestbot.due_slots import compose_due
 from tests.benchmarks.town import NOW, open_town, town_settings
 with tempfile.TemporaryDirectory() as folder:
     with open_town(town_settings(Path(folder)), readers=int(sys.argv[1]), papers=40, topics=500) as desk:

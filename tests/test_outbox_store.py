@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from digestbot.due_slots import compose_due
 from digestbot.model import (
     COUNTS_AS_SENT,
     CardLength,
@@ -31,7 +32,7 @@ from digestbot.model import (
 )
 from digestbot.outbox import deliver
 from digestbot.owner import Life, life_of, owner_name
-from digestbot.pipeline import compose_due, deliver_everything
+from digestbot.pipeline import deliver_everything
 from digestbot.relay import SmtpSettings
 from digestbot.storage import Storage
 from digestbot.storage.outbox import Notice, QueuedDigest

@@ -74,6 +74,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "desk",
             "choosing",
             "pipeline",
+            "due_slots",
+            "report",
             "previews",
             "explain",
             "service",

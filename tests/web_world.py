@@ -13,10 +13,10 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from digestbot.desk import Desk, make_renderer
+from digestbot.due_slots import compose_due
 from digestbot.ingest import ingest_file
 from digestbot.links import Links, derive_key
 from digestbot.model import EntryKind, OutboxEntry, Subscriber, SubscriberId
-from digestbot.pipeline import compose_due
 from digestbot.settings import Settings, parse_settings
 from digestbot.storage import open_storage
 from digestbot.subscriptions import Office, new_subscriber

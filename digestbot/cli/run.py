@@ -16,7 +16,7 @@ from digestbot.errors import UsageError
 from digestbot.wording import counted
 
 if TYPE_CHECKING:
-    from digestbot.pipeline import RunReport
+    from digestbot.report import RunReport
 
 
 log = logging.getLogger(__name__)

@@ -25,8 +25,10 @@ from procrastinate.jobs import DeleteJobCondition, Status
 from digestbot.alarms import note_failure, note_run, note_success
 from digestbot.choosing import Candidates, gather
 from digestbot.desk import open_desk
+from digestbot.due_slots import BLOCK, compose_block
 from digestbot.errors import DigestbotError
-from digestbot.pipeline import BLOCK, RunReport, clear_outbox, compose_block, deliver_due
+from digestbot.pipeline import clear_outbox, deliver_due
+from digestbot.report import RunReport
 from digestbot.service import announce, ingest, keep_house
 from digestbot.settings import Settings
 

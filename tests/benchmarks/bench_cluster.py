@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from digestbot.desk import open_desk
-from digestbot.pipeline import compose_due
+from digestbot.due_slots import compose_due
 from digestbot.settings import parse_settings
 from tests.cluster_world import CONNECTIONS, Cluster, populate
 from tests.postgres_server import PostgresServer, create_database, running_server

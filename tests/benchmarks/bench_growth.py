@@ -23,8 +23,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from digestbot.desk import Desk
+from digestbot.due_slots import compose_everybody
 from digestbot.model import Digest, DigestPaper, PaperId, Reason, ReasonKind, SubscriberId
-from digestbot.pipeline import compose_everybody
 from digestbot.service import FOLDED_AFTER
 from digestbot.storage.database import to_epoch
 from digestbot.storage.packing import pack_digest
