@@ -5,8 +5,9 @@ postfix for smtp-sink and smtp-source)
 
 Each round sends with smtp-source, then with us, so that a busy machine slows both: what counts is the ratio. Ours is
 `digestbot run --once` from ingesting the drop on, everybody with three topics of 20,000 and ten papers of 300. The
-reference sends as many messages of the same size over as many connections, all the same. The usual way renders with
-Jinja2 and premailer, builds an EmailMessage and sends it with smtplib, 300 mails over one connection.
+reference sends as many messages of the same size over as many connections, all the same. The usual way makes
+the same digest anew for everybody: it renders our own templates with Jinja2, inlines the page with premailer, builds an
+EmailMessage and sends it with smtplib, 300 mails over one connection.
 """
 
 from __future__ import annotations
@@ -29,18 +30,25 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
+from digestbot.cards import content
+from digestbot.links import Links
 from digestbot.mailroom import MailRoom
-from digestbot.model import EntryState
+from digestbot.model import CardLength, EntryState, Opinion, Paper, PaperId, SubscriberId
+from digestbot.render import SYSTEM_VALUES
+from digestbot.stylesheet import resolve
+from digestbot.templating import Templates
+from digestbot.wording import wrap
 from tests.benchmarks.town import NOW, open_town, paper_lines, town_environ, town_settings
 
 PAPERS, CONNECTIONS, USUAL = 300, 4, 300
+VOTES = ("more", "less", "save")
 
 
 def main() -> None:
     readers = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    usual = usual_rate()
-    print(f"the usual way: {usual:.0f} mails/s ({USUAL} mails)")
+    usual, usual_bytes = usual_rate()
+    print(f"the usual way: {usual:.0f} mails/s of {usual_bytes / 1000:.1f} kB ({USUAL} mails)")
     for kind in ("none", "ed25519", "rsa"):
         found = [one_round(readers, kind) for _ in range(rounds)]
         ours, source, cpu_us, size = (statistics.median(values) for values in zip(*found, strict=True))
@@ -99,28 +107,73 @@ def source_rate(count: int, size: int, port: int) -> float:
     return count / (time.perf_counter() - began)
 
 
-def usual_rate() -> float:
-    """Jinja2, premailer, EmailMessage and smtplib for each mail of about the same length."""
-    import jinja2
+def usual_rate() -> tuple[float, int]:
+    """Mails a second, and the bytes of one, where a digest as ours is made anew for everybody: Jinja2 for its cards, its
+    page and its text, premailer for the page, EmailMessage and smtplib."""
     import premailer
+    from markupsafe import Markup
 
-    papers = [json.loads(line) for line in paper_lines(10)]
-    template = jinja2.Environment(autoescape=True).from_string(
-        "<html><head><style>h2{font:20px serif}p{color:#333;line-height:1.6}a{color:#a00}</style></head><body>"
-        "<h1>For {{ name }}</h1>{% for p in papers %}<h2><a href='{{ p.url }}'>{{ p.title }}</a></h2>"
-        "<p>{{ p.authors | join(', ') }}</p><p>{{ p.abstract }}</p>{% endfor %}</body></html>"
-    )
+    links = Links("https://papers.example.org", [b"key"])
+    templates = Templates(filters={"wrap": wrap})
+    sheet, kept_sheet = resolve(templates.source("email/style.css"), templates.source("email/theme.css"))
+    cards = [content(paper, CardLength.FULL, links) for paper in usual_papers()]
+    page = dict.fromkeys(SYSTEM_VALUES, "") | {
+        "name": "Papers",
+        "lang": "en",
+        "postal_address": "",
+        "sheet": sheet,
+        "kept_sheet": kept_sheet,
+        "subject": "Ten papers",
+        "preheader": "Nine more",
+        "day": "Friday, 20 November",
+        "summary": "Ten papers",
+        **{
+            f"{name}_url": links.digest(SubscriberId(1), NOW.date())
+            for name in ("home", "web", "bibtex", "pause")
+        },
+    }
+    votes = {
+        f"{name}_url": links.feedback(SubscriberId(1), NOW.date(), PaperId(1), Opinion.MORE) for name in VOTES
+    }
     with sink() as port, smtplib.SMTP("127.0.0.1", port) as smtp:
         began = time.perf_counter()
         for number in range(USUAL):
-            html = premailer.transform(template.render(name=f"reader {number}", papers=papers))
+            page["email"] = f"reader{number}@example.net"
+
+            def filled(name: str) -> str:
+                shown = [
+                    templates.render(
+                        f"email/card.{name}",
+                        {
+                            "paper": card,
+                            "number": place,
+                            "dots": "●●●○",
+                            "percent": "81 %",
+                            "why": "it is",
+                            **votes,
+                        },
+                    )
+                    for place, card in enumerate(cards, start=1)
+                ]
+                return templates.render(
+                    f"email/digest/body.{name}", page | {"papers": Markup("".join(shown))}
+                )
+
             mail = EmailMessage()
-            mail["From"], mail["To"] = "Papers <digests@example.org>", f"reader{number}@example.net"
+            mail["From"], mail["To"] = "Papers <digests@example.org>", page["email"]
             mail["Subject"] = "Ten papers"
-            mail.set_content("\n\n".join(f"{p['title']}\n{p['abstract']}" for p in papers))
-            mail.add_alternative(html, subtype="html")
+            mail.set_content(filled("txt"))
+            mail.add_alternative(premailer.transform(filled("html")), subtype="html")
             smtp.send_message(mail)
-        return USUAL / (time.perf_counter() - began)
+        return USUAL / (time.perf_counter() - began), len(mail.as_bytes())
+
+
+def usual_papers() -> list[Paper]:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        open_town(town_settings(Path(name)), readers=0, papers=10) as desk,
+    ):
+        return list(desk.storage.papers.papers([PaperId(i) for i in range(1, 11)]).values())
 
 
 def key_settings(folder: Path, kind: str) -> dict[str, str]:
