@@ -29,7 +29,8 @@ def is_allowed(email: str, signup: str) -> bool:
 
 
 def sign_up(office: Office, wanted: Subscriber, *, signup: str, library: Path | None = None) -> None:
-    """Asks the owner of the address to confirm; whoever is subscribed already gets a fresh link instead.
+    """Asks the owner of the address to confirm what is wanted now, whatever was asked before and after; whoever is
+    subscribed already gets a fresh link instead.
 
     The same is done and answered for every address, but for the mail. Raises DropError for a library that is none.
     """
@@ -40,10 +41,8 @@ def sign_up(office: Office, wanted: Subscriber, *, signup: str, library: Path | 
             return
         if subscriber.status is Status.CONFIRMED:
             send_link(office, subscriber, most=1)
-            return
-        votes = [Vote(paper_id, Opinion.LIBRARY, office.now) for paper_id in liked]
-        office.storage.subscribers.vote(subscriber.id, votes)
-        office.ask_to_confirm(subscriber)
+        else:
+            office.ask_to_confirm(subscriber, wanted=wanted, liked=liked)
 
 
 def like_library(office: Office, subscriber: Subscriber, library: Path) -> int:
@@ -124,7 +123,7 @@ def _learn(office: Office, library: Path) -> list[PaperId]:
 
 
 def _admit(office: Office, wanted: Subscriber, signup: str) -> Subscriber | None:
-    """The subscriber to write to, with what they want now where they may not get digests yet. None: nobody."""
+    """The subscriber to write to, who stays as they are: anybody may sign anybody up. None: nobody."""
     store = office.storage.subscribers
     if office.storage.suppressions.among([wanted.email]):
         return None
@@ -136,8 +135,7 @@ def _admit(office: Office, wanted: Subscriber, signup: str) -> Subscriber | None
         return known
     if known.status is Status.SUPPRESSED or not is_allowed(wanted.email, signup):
         return None
-    changed = replace(known, schedule=wanted.schedule, preferences=wanted.preferences)
-    return office.store_changes([(known, changed)])[0]
+    return known
 
 
 def _link_may_go(office: Office, subscriber: Subscriber, most: int) -> bool:

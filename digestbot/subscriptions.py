@@ -15,12 +15,13 @@ from zoneinfo import ZoneInfo
 
 from digestbot import ingest
 from digestbot.errors import SettingsError, UsageError
-from digestbot.links import Links
+from digestbot.links import EXPIRES_AFTER, Links
 from digestbot.model import (
     Cause,
     DropReport,
     EntryKind,
     Opinion,
+    PaperId,
     SlotOutcome,
     SlotRecord,
     Status,
@@ -41,7 +42,7 @@ from digestbot.schedule import (
 from digestbot.storage import Storage
 from digestbot.storage.outbox import Notice
 from digestbot.storage.subscribers import email_key
-from digestbot.subscriber_form import NOBODY, FormError, overlay
+from digestbot.subscriber_form import NOBODY, FormError, overlay, to_form
 
 log = logging.getLogger(__name__)
 
@@ -80,13 +81,22 @@ class Office:
                 self.ask_to_confirm(added)
         return added
 
-    def ask_to_confirm(self, subscriber: Subscriber) -> bool:
-        """Mails a link that confirms; False: enough were sent, one in 24 hours and CONFIRMS_A_MONTH in 30 days."""
+    def ask_to_confirm(
+        self, subscriber: Subscriber, *, wanted: Subscriber | None = None, liked: Sequence[PaperId] = ()
+    ) -> bool:
+        """Mails a link that confirms; False: enough were sent, one in 24 hours and CONFIRMS_A_MONTH in 30 days.
+
+        wanted, liked: what this link alone confirms, and not before; anybody may ask. None: what is stored then.
+        """
         with self.storage.transaction():
             asked = self.storage.accounts.times(subscriber.id, CONFIRM_ASKED, since=self.now - MONTH)
             if len(asked) >= CONFIRMS_A_MONTH or any(at > self.now - timedelta(days=1) for at in asked):
                 return False
             self.notify(EntryKind.CONFIRM, subscriber)
+            if wanted is not None:
+                self.storage.accounts.note_asked(
+                    subscriber.id, self.now, [_wishes(wanted), liked], since=self.now - EXPIRES_AFTER
+                )
             self.storage.subscribers.record_consents(
                 [subscriber.id], at=self.now, how=CONFIRM_ASKED, detail=CONSENT
             )
@@ -104,15 +114,28 @@ class Office:
                     self.storage.suppressions.add(s.email, reason=how, at=self.now)
         return added
 
-    def confirm(self, subscriber_id: SubscriberId, *, how: str, detail: str) -> bool:
-        """An unconfirmed or unsubscribed subscriber confirms and is welcomed; False: nothing to confirm."""
+    def asked(self, subscriber: Subscriber, at: datetime) -> tuple[Subscriber, list[PaperId]]:
+        """What the confirmation mail of an instant asks: the subscriber to be, and the papers of a library."""
+        found = self.storage.accounts.find_asked(subscriber.id, at)
+        if not isinstance(found, list):
+            return subscriber, []
+        wishes, liked = found
+        return overlay(subscriber, wishes), liked
+
+    def confirm(self, subscriber_id: SubscriberId, asked_at: datetime, *, how: str, detail: str) -> bool:
+        """An unconfirmed or unsubscribed subscriber confirms the mail of an instant and is welcomed; False: nothing to
+        confirm."""
         with self.storage.transaction():
             subscriber = self.storage.subscribers.get_many([subscriber_id]).get(subscriber_id)
             if subscriber is None or subscriber.status not in (Status.UNCONFIRMED, Status.UNSUBSCRIBED):
                 return False
             recorded = self._recorded([subscriber_id]).get(subscriber_id, set())
-            confirmed = self._scheduled(replace(subscriber, status=Status.CONFIRMED), recorded=recorded)
+            wanted, liked = self.asked(subscriber, asked_at)
+            confirmed = self._scheduled(replace(wanted, status=Status.CONFIRMED), recorded=recorded)
             self.storage.subscribers.update([confirmed])
+            votes = [Vote(paper_id, Opinion.LIBRARY, self.now) for paper_id in liked]
+            self.storage.subscribers.vote(subscriber_id, votes)
+            self.storage.accounts.forget_asked(subscriber_id)
             self.storage.subscribers.record_consents([subscriber_id], at=self.now, how=how, detail=detail)
             self.notify(EntryKind.WELCOME, confirmed)
             log.info("subscriber %d confirmed: %s", subscriber_id, how)
@@ -283,6 +306,12 @@ def settle_due(
         settled.decisions.extend((subscriber, due, verdict) for due, verdict in result.decisions)
         settled.next_due[subscriber.id] = (subscriber.next_due_at, result.next_due_at)
     return settled
+
+
+def _wishes(subscriber: Subscriber) -> dict[str, object]:
+    """The form of all that somebody who signs up chooses."""
+    form = {"quiet_week": True, **to_form(subscriber)}
+    return {name: value for name, value in form.items() if name not in ("email", "name", "status")}
 
 
 def _require_digests(subscriber: Subscriber) -> None:

@@ -163,3 +163,16 @@ def test_what_is_no_weekday_is_refused_as_it_was_typed(ada: Household, days: str
     answer = ada.run("subscribers", "set", ADA, "--days", days, now=BEFORE)
     assert answer.code == 2
     assert (days or "nothing") in answer.err
+
+
+def test_an_invitation_sets_what_it_says_of_somebody_who_never_confirmed(household: Household) -> None:
+    household.do("subscribers", "add", "ada@example.org", "--topic", "casinos", now="2026-01-05T05:00:00Z")
+    household.do("subscribers", "invite", "ada@example.org", "--topic", "moss", now="2026-01-07T05:00:00Z")
+    shown = household.do("subscribers", "show", "ada@example.org", "--json").json
+    assert [topic["name"] for topic in shown["topics"]] == ["moss"]
+    wrong = household.run(
+        "subscribers", "invite", "ada@example.org", "--topic", "fern", now="2026-01-07T06:00:00Z"
+    )
+    assert wrong.code == 2
+    shown = household.do("subscribers", "show", "ada@example.org", "--json").json
+    assert [topic["name"] for topic in shown["topics"]] == ["moss"]

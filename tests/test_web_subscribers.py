@@ -133,6 +133,8 @@ def test_signing_up_with_a_library(own: World) -> None:
     assert reply.status == 200
     found = own.find("lib@example.org")
     assert found is not None
+    assert own.votes(found.id) == set()
+    assert own.post(mail_link(own, EntryKind.CONFIRM)).status == 200
     assert {opinion for _, opinion in own.votes(found.id)} == {"library"}
     wrong = own.post_parts("/subscribe", {"email": "lib2@example.org"}, {"library": b"\x00\x01 no library"})
     assert wrong.status == 400
@@ -154,6 +156,44 @@ def test_a_library_of_too_many_entries_is_refused_before_it_is_read(own: World) 
         for at in range(11)
     ]
     assert statuses == [400] * 10 + [429]
+
+
+@pytest.mark.parametrize("first", [Status.UNCONFIRMED, Status.UNSUBSCRIBED])
+def test_a_link_confirms_what_was_asked_by_its_own_mail(own: World, first: Status) -> None:
+    if first is Status.UNSUBSCRIBED:
+        left = own.add("victim@example.org", "ferns", quiet_week=False)
+        own.post(own.links.unsubscribe(left.id))
+    mine = {"email": "victim@example.org", "topic": "moss", "send_at": "06:30"}
+    own.post("/subscribe", mine)
+    link = mail_link(own, EntryKind.CONFIRM)
+    theirs = {"email": "victim@example.org", "topic": "casinos", "timezone": "Asia/Tokyo", "max_papers": "1"}
+    own.post_parts("/subscribe", theirs, {"library": LIBRARY})
+    own.now += timedelta(days=2)
+    own.post_parts("/subscribe", theirs, {"library": LIBRARY})
+    later = mail_link(own, EntryKind.CONFIRM)
+    for url, shown, other in ((link, "moss", "casinos"), (later, "casinos", "moss")):
+        page = own.get(url).text
+        assert f"Topics: {shown}" in page
+        assert other not in page
+    own.post(link)
+    own.post(later)
+    found = own.find("victim@example.org")
+    assert found is not None
+    assert found.status is Status.CONFIRMED
+    assert [topic.name for topic in found.preferences.topics] == ["moss"]
+    assert (found.schedule.timezone, f"{found.schedule.send_at:%H:%M}") == ("UTC", "06:30")
+    assert (found.preferences.max_papers, found.preferences.quiet_week) == (10, True)
+    assert own.votes(found.id) == set()
+    assert "casinos" not in repr(own.rows())
+
+
+def test_who_is_removed_leaves_nothing_of_what_was_asked(own: World) -> None:
+    own.post("/subscribe", {"email": "gone@example.org", "topic": "casinos"})
+    found = own.find("gone@example.org")
+    assert found is not None
+    with own.office() as office:
+        office.remove(found)
+    assert "casinos" not in repr(own.rows())
 
 
 def test_strangers_are_sent_no_words_of_who_signed_them_up(own: World) -> None:

@@ -191,17 +191,18 @@ def invite(app: App, /, email: str, **fields: object) -> None:
     from digestbot.subscriptions import new_subscriber
 
     try:
-        subscriber = new_subscriber({"email": email, **_given(fields)}, confirmed=False)
+        given = _given(fields)
+        subscriber = new_subscriber({"email": email, **given}, confirmed=False)
     except FormError as error:
         raise UsageError("\n".join(error.problems)) from error
-    with app.storage() as storage:
+    with app.storage() as storage, storage.transaction():
         office = app.office(storage)
         known = storage.subscribers.find(subscriber.email)
         if known is None:
             office.subscribe(subscriber, how="invitation")
         elif known.status is not Status.UNCONFIRMED:
             raise UsageError(f"{known.email} is {known.status}; only who never confirmed can be invited")
-        elif not office.ask_to_confirm(known):
+        elif not office.ask_to_confirm(office.change(known, given)):
             raise UsageError(
                 f"{known.email} was asked already: at most once a day, and three times in 30 days"
             )

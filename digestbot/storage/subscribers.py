@@ -19,6 +19,7 @@ from digestbot.model import (
     Topic,
     Vote,
 )
+from digestbot.storage.accounts import facts_of
 from digestbot.storage.database import (
     BLOCK,
     Database,
@@ -172,6 +173,7 @@ class SubscriberStore:
         with self._db.transaction():
             for table in ("consents", "votes", "bounces"):
                 self._db.execute(f"DELETE FROM {table} WHERE subscriber_id = ?", (subscriber_id,))
+            self._db.execute("DELETE FROM facts WHERE name IN (?, ?)", facts_of(subscriber_id))
             self._db.execute("DELETE FROM subscribers WHERE id = ?", (subscriber_id,))
 
     # ---- consents and votes ---------------------------------------------------------------------------------------

@@ -78,19 +78,21 @@ def confirm(site: Site, visit: Visit) -> Response:
         return site.page("expired.html", {}, status=410)
     if moved:
         return _confirm_address(site, visit, *moved)
-    return _confirm_consent(site, visit, found[0])
+    return _confirm_consent(site, visit, *found)
 
 
-def _confirm_consent(site: Site, visit: Visit, subscriber_id: SubscriberId) -> Response:
+def _confirm_consent(site: Site, visit: Visit, subscriber_id: SubscriberId, asked_at: datetime) -> Response:
     with site.writing() if visit.is_post else site.reading() as desk:
+        office = site.office(desk, visit.now)
         if visit.is_post:
             how = "confirmed by a link in a mail"
-            site.office(desk, visit.now).confirm(subscriber_id, how=how, detail=CONSENT)
+            office.confirm(subscriber_id, asked_at, how=how, detail=CONSENT)
         subscriber = desk.storage.subscribers.get_many([subscriber_id]).get(subscriber_id)
         if subscriber is None or subscriber.status is Status.SUPPRESSED:
             return site.page("expired.html", {}, status=410)
         if subscriber.status is not Status.CONFIRMED:
-            return site.page("confirm.html", {"subscriber": subscriber, "consent": CONSENT})
+            wanted, _ = office.asked(subscriber, asked_at)
+            return site.page("confirm.html", {"subscriber": wanted, "consent": CONSENT})
     with site.reading() as desk:
         shown = live_preview(site, desk, subscriber, visit.now)
     own = site.path(site.links.preferences(subscriber_id))
