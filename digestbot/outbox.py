@@ -11,11 +11,10 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from digestbot.bounce_rules import suppression_reason
 from digestbot.delivery_rules import (
@@ -35,25 +34,14 @@ from digestbot.smtp_line import Line
 from digestbot.smtp_replies import Reply, Stage, Verdict
 from digestbot.storage import Storage
 from digestbot.storage.bounces import BounceRecord
-from digestbot.storage.limits import LimitStore
 from digestbot.storage.outbox import OutboxStore
-from digestbot.turns import Turn, Turns
+from digestbot.turns import Mails, Turn, Turns
 
 log = logging.getLogger(__name__)
 
 RENEW_S = 20.0  # of a lease of 60 s
 STOP_GRACE_S = 15.0  # how long a stopping pass waits for replies that are under way
 BREAKER_FACT = "policy_breaker"
-
-
-class Mails(Protocol):
-    """Where the mails come from; used by several threads."""
-
-    def prepare(self, entries: Sequence[OutboxEntry]) -> None:
-        """These entries were claimed, and will be made next."""
-
-    def make(self, entry: OutboxEntry) -> Mail | None:
-        """None: nothing is left to send, and the entry is cancelled."""
 
 
 Progress = Callable[[int, int], None]
@@ -147,9 +135,8 @@ class _Pass:
         owner: str,
     ) -> None:
         self.storage, self.store = storage, storage.outbox
-        self.mails, self.relay, self.policy = mails, relay, policy
+        self.relay, self.policy = relay, policy
         self.now, self.owner = now, owner
-        self.started_at = now()
         self.counts: Counter[EntryState] = Counter()
         self.stopped: DeliveryStopped | None = None
         self.error: BaseException | None = None
@@ -157,14 +144,13 @@ class _Pass:
         self._stop = threading.Event()
         self._lines: list[Line] = []
         self._trouble = 0
-        self._limits = LimitStore(storage.db)
         self._turns = Turns(
             storage,
+            mails,
             owner,
             now,
             most=policy.most,
             daily_limit=policy.daily_limit,
-            prepare=mails.prepare,
             is_ending=lambda: self._ending,
         )
         self._pauses = DomainPauses()
@@ -176,10 +162,10 @@ class _Pass:
 
     def run(self, stop: threading.Event, progress: Progress | None) -> DeliveryReport:
         self._stop, self._progress = stop, progress
-        self._due = self.store.count_due(self.started_at)
+        self._due = self.store.count_due(self._turns.started_at)
         if self.policy.most is not None:
             self._due = min(self._due, self.policy.most)
-        if self._due and self._breaker.is_open(self.started_at):
+        if self._due and self._breaker.is_open(self._turns.started_at):
             return DeliveryReport(self.counts, DeliveryStopped(_breaker_text(self._breaker)))
         try:
             self._run_workers(min(self.policy.connections, self._due))
@@ -259,8 +245,7 @@ class _Pass:
         if until is not None:
             self._record(entry, Outcome(EntryState.DEFERRED, "postponed with its domain", until))
             return False
-        mail = self.mails.make(entry)
-        if mail is None:
+        if turn.mail is None:
             self._record(entry, Outcome(EntryState.CANCELLED, "nothing is left to send"))
             return False
         try:
@@ -273,7 +258,7 @@ class _Pass:
         elif not self.store.begin_attempt(entry, self.owner, self.now()):
             self._count(entry, Outcome(EntryState.CANCELLED, "not to be mailed any more"))
         else:
-            return self._send(entry, mail, line)
+            return self._send(entry, turn.mail, line)
         return False
 
     def _send(self, entry: OutboxEntry, mail: Mail, line: Line) -> bool:
@@ -291,7 +276,7 @@ class _Pass:
     def _wait_for_rate(self) -> bool:
         """False: the pass ends meanwhile."""
         if self.policy.rate is not None:
-            self._stop.wait(self._limits.reserve_time(self.policy.rate, real_now=time.time()))
+            self._stop.wait(self.storage.limits.reserve_time(self.policy.rate, real_now=time.time()))
         return self.policy.rate is None or not self._ending
 
     def _settle(self, entry: OutboxEntry, handover: Handover) -> None:
