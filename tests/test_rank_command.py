@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import resource
+import signal
+import threading
 import time
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -114,6 +120,74 @@ def test_the_output_is_never_written_over_an_input(household: Household, option:
     assert (answer.code, answer.out) == (2, "")
     assert f"--out out.jsonl: is the file of {option}" in answer.err
     assert Path(files[option]).read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--papers", "--profiles", "--candidates"])
+def test_a_bomb_is_refused_in_little_memory(household: Household, option: str) -> None:
+    files = {"--papers": write("p.jsonl", [*PAPERS]), "--profiles": write("u.jsonl", [BOB])}
+    files[option] = "bomb.gz"
+    with gzip.open("bomb.gz", "wb", compresslevel=1) as bomb:
+        for _ in range(300):
+            bomb.write(b" " * 2**20)
+    tracemalloc.start()
+    answer = household.run("rank", *(word for pair in files.items() for word in pair))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (answer.code, answer.out) == (2, "")
+    assert "bomb.gz: unpacks to over 200 times its size" in answer.err
+    assert peak < 100 * 2**20
+
+
+def test_a_line_without_an_end_is_refused(household: Household) -> None:
+    Path("p.jsonl").write_bytes(b'{"id": 1, "title": "' + b"ice " * 5_000_000 + b'"}\n')
+    answer = household.run("rank", "--papers", "p.jsonl", "--profiles", write("u.jsonl", [BOB]))
+    assert (answer.code, answer.out) == (2, "")
+    assert "p.jsonl: line 1: is longer than 16 MiB" in answer.err
+
+
+def test_packed_files_links_and_pipes_are_read_and_packed_ones_written(household: Household) -> None:
+    plain = rank(household, PAPERS, [BOB])
+    Path("packed").write_bytes(gzip.compress(Path("p.jsonl").read_bytes()))
+    Path("link").symlink_to("packed")
+    os.mkfifo("pipe")
+    words = Path("u.jsonl").read_bytes()
+    writing = threading.Thread(target=Path("pipe").write_bytes, args=(words,), daemon=True)
+    writing.start()
+    answer = household.run("rank", "--papers", "link", "--profiles", "pipe", "--out", "out.jsonl.gz")
+    writing.join(10)
+    assert (answer.code, answer.out) == (0, "")
+    assert gzip.decompress(Path("out.jsonl.gz").read_bytes()).decode() == plain.out
+
+
+def test_an_output_that_fails_midway_leaves_the_old_file_whole(household: Household) -> None:
+    Path("old.jsonl").write_text("of yesterday\n")
+    Path("old.jsonl").chmod(0o640)
+    Path("out.jsonl").symlink_to("old.jsonl")
+    before = sorted(Path().iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    papers, profiles = write("p.jsonl", [*PAPERS]), write("u.jsonl", [BOB] * 100)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        answer = household.run("rank", "--papers", papers, "--profiles", profiles, "--out", "out.jsonl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert answer.code == 1
+    assert "File too large" in answer.err
+    assert Path("old.jsonl").read_text() == "of yesterday\n"
+    assert {path.name for path in Path().iterdir()} == {path.name for path in before} | {papers, profiles}
+    assert rank(household, PAPERS, [BOB], "--out", "out.jsonl").code == 0
+    assert Path("out.jsonl").is_symlink()
+    assert json.loads(Path("old.jsonl").read_text())["user"] == "bob"
+    assert Path("old.jsonl").stat().st_mode & 0o777 == 0o640
+    assert rank(household, PAPERS, [BOB], "--out", "/dev/null").code == 0
+    assert Path("/dev/null").is_char_device()
+    nowhere = rank(household, PAPERS, [BOB], "--out", "nowhere/out.jsonl")
+    assert (nowhere.code, nowhere.err) == (
+        2,
+        "digestbot: nowhere/out.jsonl: cannot be written: No such file or directory\n",
+    )
 
 
 def test_an_id_of_the_other_type_is_told(household: Household) -> None:

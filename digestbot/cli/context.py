@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,9 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
+
+from digestbot.errors import UsageError
 
 if TYPE_CHECKING:
     from digestbot.desk import Desk
@@ -124,6 +128,32 @@ def table(rows: Sequence[tuple[object, ...]], header: tuple[str, ...]) -> str:
         for row in cells
     ]
     return "\n".join(lines)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of another only at the end; where writing fails, that stays.
+
+    A link stays one, and what is no plain file, such as /dev/null, is written as it is. Raises UsageError where it cannot
+    be opened.
+    """
+    target = path.resolve()
+    is_special = target.exists() and not target.is_file()
+    part = target if is_special else target.with_name(f".digestbot-{os.getpid()}.part")
+    try:
+        file = part.open("wb")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        with file:
+            yield file
+        if not is_special:
+            if target.exists():
+                shutil.copymode(target, part)
+            part.replace(target)
+    finally:
+        if not is_special:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager

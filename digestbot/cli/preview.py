@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from digestbot.cli.context import App, count_bar, pass_app, say
+from digestbot.cli.context import App, count_bar, pass_app, say, whole_file
 from digestbot.errors import UsageError
 from digestbot.wording import counted
 
@@ -93,7 +93,8 @@ def _write(content: bytes, out: Path | None) -> None:
     if out is None:
         sys.stdout.buffer.write(content)
         return
-    out.write_bytes(content)
+    with whole_file(out) as file:
+        file.write(content)
     say(f"{out}: written")
 
 

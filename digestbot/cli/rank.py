@@ -5,19 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import sys
-import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from io import BufferedIOBase
+from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeGuard
 
 import click
 
-from digestbot.cli.context import App, pass_app, say
-from digestbot.errors import UsageError
+from digestbot.cli.context import App, pass_app, say, whole_file
+from digestbot.errors import DropError, UsageError
 
 if TYPE_CHECKING:
+    from digestbot.drops.source import Source
     from digestbot.model import PaperId, PaperRecord, Topic
     from digestbot.ranking.batch import BatchProfile
     from digestbot.ranking.embedding import Embedder
@@ -200,16 +200,17 @@ def _topics(row: Mapping[str, Any], papers: _Papers, where: str) -> tuple[Topic,
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        with _open_in(path) as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, _read_line(line, f"{path}: line {number}")
-    except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from error
+    with _source(path) as source:
+        for number, line in enumerate(source.lines(), 1):
+            if line.strip():
+                yield number, _read_line(line, f"{path}: line {number}")
 
 
 def _read_line(line: bytes, where: str) -> dict[str, Any]:
+    from digestbot.drops.source import MAX_LINE_BYTES
+
+    if len(line) >= MAX_LINE_BYTES:
+        raise UsageError(f"{where}: is longer than {MAX_LINE_BYTES // 2**20} MiB")
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -221,25 +222,33 @@ def _read_line(line: bytes, where: str) -> dict[str, Any]:
 
 def _read_list(path: Path) -> list[Any]:
     try:
-        with _open_in(path) as file:
-            found = json.load(file)
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+        with _source(path) as source:
+            found = json.loads(source.whole())
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: is no JSON list: {error}") from error
     if not isinstance(found, list):
         raise UsageError(f"{path}: is no JSON list of ids")
     return found
 
 
-def _open_in(path: Path) -> BufferedIOBase:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+@contextmanager
+def _source(path: Path) -> Iterator[Source]:
+    """The file within the bounds of drops, unpacked where it is packed; raises UsageError for what cannot be read."""
+    from digestbot.drops.source import Source
+
+    try:
+        with Source(path, path.open("rb", buffering=0)) as source:
+            yield source
+    except DropError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _open_out(stack: ExitStack, path: Path | None) -> TextIO:
     if path is None:
         return sys.stdout
-    if path.suffix == ".gz":
-        return stack.enter_context(gzip.open(path, "wt", encoding="utf-8"))
-    return stack.enter_context(path.open("w", encoding="utf-8"))
+    file = stack.enter_context(whole_file(path))
+    stream = gzip.GzipFile(path, "wb", fileobj=file) if path.suffix == ".gz" else file
+    return stack.enter_context(TextIOWrapper(stream, encoding="utf-8"))
 
 
 def _embedder(app: App) -> Embedder | None:

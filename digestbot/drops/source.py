@@ -61,9 +61,10 @@ class Source:
     All readers raise DropError for what cannot be unpacked. Use as a context manager.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, raw: io.FileIO | None = None) -> None:
+        """raw: the file, opened already, which may then be a pipe or behind a link."""
         self.path = path
-        raw = _open_regular(path)
+        raw = raw or _open_regular(path)
         self.size = os.fstat(raw.fileno()).st_size
         self._counted = _Counted(raw)
         self._stream: io.BufferedIOBase = io.BufferedReader(self._counted, _BLOCK)
