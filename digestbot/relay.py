@@ -92,6 +92,7 @@ def open_client(settings: SmtpSettings, timeouts: Timeouts, give_up: threading.E
             stage = Stage.AUTH
             smtp.login(settings.user, settings.password or "")
         smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        smtp.sock.settimeout(timeouts.command_s)
     except (OSError, ValueError, smtplib.SMTPException) as error:
         if smtp is not None:
             smtp.close()

@@ -88,7 +88,8 @@ class Connection:
         """Says goodbye, without waiting long."""
         if self.is_open and self._smtp.sock is not None:
             with suppress(OSError, smtplib.SMTPException):
-                self._set_timeout(GOODBYE_S)
+                self._sock.settimeout(GOODBYE_S)
+                self._smtp.reply_s = GOODBYE_S
                 self._smtp.docmd("QUIT")
         self.abort()
 
@@ -129,7 +130,7 @@ class Connection:
         return None
 
     def _transact(self, mail: Mail, envelope_id: str) -> Handover:
-        self._set_timeout(self._timeouts.command_s)
+        self._smtp.reply_s = self._timeouts.command_s
         commands = [
             (Stage.MAIL, f"MAIL FROM:<{mail.sender}>{self._mail_parameters(mail, envelope_id)}"),
             (Stage.RCPT, f"RCPT TO:<{mail.recipient}>{self._rcpt_parameters(mail)}"),
@@ -179,7 +180,7 @@ class Connection:
         # An error here means that the final dot, which goes last, did not get out: nothing is in doubt.
         self._sock.sendall((data if isinstance(data, Lines) else _dot_stuffed(data)) + b".\r\n")
         try:
-            self._set_timeout(self._timeouts.text_s)
+            self._smtp.reply_s = self._timeouts.text_s
             reply = self._reply()
         except (OSError, smtplib.SMTPException) as error:
             self.abort()
@@ -229,11 +230,6 @@ class Connection:
     def _lost(self, when: str, error: Exception) -> Reply:
         why = "digestbot was told to end" if self._hung_up else in_words(error)
         return Reply(0, f"{self._where} lost {when}: {why}")
-
-    def _set_timeout(self, seconds: float) -> None:
-        if self._smtp.reply_s != seconds:
-            self._sock.settimeout(seconds)
-            self._smtp.reply_s = seconds
 
 
 @lru_cache(100)

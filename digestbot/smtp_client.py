@@ -30,6 +30,9 @@ class Client(smtplib.SMTP):
         **tls: ssl.SSLContext,
     ) -> None:
         self.reply_s, self.give_up = reply_s, give_up
+        self._wait_s = (
+            reply_s  # the socket's own, so that a longer or shorter reply_s costs no call to the system
+        )
         self._received = b""
         try:
             super().__init__(host, port, own_name, timeout=connect_s, **tls)  # type: ignore[arg-type]
@@ -71,7 +74,7 @@ class Client(smtplib.SMTP):
             if self.give_up is not None and self.give_up.is_set():
                 raise InterruptedError("given up")
             is_short = (
-                self.give_up is not None or left < 0.9 * self.reply_s
+                self.give_up is not None or left < 0.9 * self._wait_s
             )  # else the socket's own time will do
             if is_short:
                 sock.settimeout(left if self.give_up is None else min(left, LOOK_S))
@@ -82,7 +85,7 @@ class Client(smtplib.SMTP):
             finally:
                 if is_short:
                     with suppress(OSError):  # it was hung up
-                        sock.settimeout(self.reply_s)
+                        sock.settimeout(self._wait_s)
             if not received:
                 raise smtplib.SMTPServerDisconnected("it closed the connection")
             return received
