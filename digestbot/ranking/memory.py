@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sized
+from collections.abc import Callable, Hashable, Sized
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -22,9 +22,6 @@ class Memory(Generic[K, V]):
     def get(self, key: K) -> V:
         found = self._known.get(key)
         return self._ask(key) if found is None else found
-
-    def remembered(self) -> Collection[V]:
-        return self._known.values()
 
     def _ask(self, key: K) -> V:
         found = self._find(key)
