@@ -27,6 +27,8 @@ KINDS = (
     DISK,
 )  # all that there are; docs/operation.md explains each
 FAILING_RUNS = 3  # in a row, until the operator is told
+# What else is over when a job works: a pass of `run --once` is all of a scheduler's jobs, whose last one delivers.
+_WORKS_AS_WELL = {"run": ("ingest", "compose", "deliver", "tick"), "deliver": ("run",)}
 _ANSWERED = (EntryState.SENT, EntryState.DEFERRED, EntryState.BOUNCED)  # a relay took part in it
 JUMP_TOLD_S = 3600  # a clock that is set by less makes no digest late
 LITTLE_SPACE_BYTES = 500_000_000  # told while the alarm itself can still be written
@@ -107,9 +109,10 @@ def note_failure(desk: Desk, job: str, error: Exception, now: datetime) -> None:
 
 
 def note_success(desk: Desk, job: str) -> None:
-    if desk.storage.operation.find_fact(_failures(job)) is not None:
-        desk.storage.operation.forget_fact(_failures(job))
-        clear_alarm(desk, FAILING + job)
+    for name in (job, *_WORKS_AS_WELL.get(job, ())):
+        if desk.storage.operation.find_fact(_failures(name)) is not None:
+            desk.storage.operation.forget_fact(_failures(name))
+            clear_alarm(desk, FAILING + name)
 
 
 def _failures(job: str) -> str:

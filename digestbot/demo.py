@@ -34,6 +34,7 @@ from digestbot.model import (
     Subscriber,
 )
 from digestbot.pipeline import run_once
+from digestbot.report import RunReport
 from digestbot.settings import Settings, load_settings
 from digestbot.subscriptions import Office, new_subscriber
 
@@ -185,7 +186,8 @@ def _live_a_day(desk: Desk, drop: str, now: datetime, say: Callable[[str], None]
 
 
 def _pass(desk: Desk, now: datetime, say: Callable[[str], None]) -> None:
-    report = run_once(desk, now)
+    report = RunReport(now)
+    run_once(desk, report)
     if report.delivery and report.delivery.stopped:
         raise report.delivery.stopped
     read = [

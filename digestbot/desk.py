@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from digestbot.errors import SettingsError
 from digestbot.links import Links, derive_key
+from digestbot.mailroom import make_signer
 from digestbot.relay import SmtpSettings
 from digestbot.render import Look, Renderer
+from digestbot.sample_mails import try_templates
 from digestbot.semantics import find_embedder
 from digestbot.settings import Settings
-from digestbot.storage import Storage, open_storage
+from digestbot.storage import Storage, open_storage, rehearse
 from digestbot.subscriptions import missing_secret
 
 if TYPE_CHECKING:
@@ -38,24 +40,32 @@ class Desk:
 
 
 def make_renderer(settings: Settings, links: Links) -> Renderer:
-    """Raises TemplateError where a template is wrong."""
+    """Raises TemplateError where one of the operator's own templates is wrong; the packaged ones are not looked at."""
     name = parseaddr(settings.from_)[0] or settings.from_address
-    return Renderer(templates=settings.templates, links=links, look=Look(name, settings.postal_address))
+    renderer = Renderer(templates=settings.templates, links=links, look=Look(name, settings.postal_address))
+    if settings.templates is not None:
+        try_templates(renderer)
+    return renderer
 
 
 @contextmanager
-def open_desk(settings: Settings) -> Iterator[Desk]:
-    """A desk with its own connection to the storage. Raises SettingsError, StorageError or TemplateError."""
+def open_desk(settings: Settings, *, rehearsal: bool = False) -> Iterator[Desk]:
+    """A desk with its own connection to the storage, or on a rehearsal of it.
+
+    Raises SettingsError, TemplateError or UsageError before anything is opened, StorageError where that cannot be.
+    """
     keys = [derive_key(key) for key in settings.secret_keys]
     if not keys:
         raise missing_secret()
     links = Links(settings.base_url, keys)
-    with open_storage(settings) as storage:
-        yield Desk(settings, storage, links, make_renderer(settings, links), find_embedder(settings))
+    renderer, embedder = make_renderer(settings, links), find_embedder(settings)
+    with rehearse(settings, writing=True) if rehearsal else open_storage(settings) as storage:
+        yield Desk(settings, storage, links, renderer, embedder)
 
 
-def check_relay(settings: Settings) -> None:
-    """Raises SettingsError where mails would go to the world with links that are not https (RFC 8058)."""
+def check_sending(settings: Settings) -> None:
+    """Raises SettingsError where mails would go to the world with links that are not https (RFC 8058), and for a DKIM key
+    that cannot be used."""
     if not settings.is_secure and not SmtpSettings.from_url(settings.smtp_url).is_loopback:
         raise SettingsError(
             [
@@ -63,3 +73,4 @@ def check_relay(settings: Settings) -> None:
                 " one-click unsubscribe needs https (RFC 8058)"
             ]
         )
+    make_signer(settings)

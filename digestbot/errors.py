@@ -37,8 +37,8 @@ class StorageError(DigestbotError):
     """The database cannot be opened, is locked, or has a schema this version does not know."""
 
 
-class TemplateError(DigestbotError):
-    """A template does not render; the message names the file and the line."""
+class TemplateError(UsageError):
+    """A template of the operator's own does not render: a wrong setting. The message names the file and the line."""
 
 
 class DeliveryStopped(DigestbotError):

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -39,36 +38,29 @@ class Bars:
 
 def run_once(
     desk: Desk,
-    now: datetime,
+    report: RunReport,
     *,
     rehearsal: bool = False,
     stop: threading.Event | None = None,
     bars: Bars | None = None,
-) -> RunReport:
-    """One pass: ingest what waits, compose what is due, try each due mail once. A rehearsal delivers nothing."""
-    bars = bars or Bars()
-    report = RunReport(now)
-    with nullcontext() if rehearsal else delivering_even_so(desk, lambda: now, stop=stop):
+) -> None:
+    """One pass: ingest what waits, compose what is due, try each due mail once. A rehearsal delivers nothing.
+
+    Whatever it raises, `report` says what it did before.
+    """
+    bars, now = bars or Bars(), report.now
+    try:
         follow_zone_rules(desk.storage, now)
         report.drops = ingest_drops(desk, now, rehearsal=rehearsal, progress=bars.ingest)
         cleared = clear_outbox(desk, now)
         report.digests = compose(desk, now, rehearsal=rehearsal, stop=stop)
+    except Exception:
+        if not rehearsal:  # what is queued is delivered all the same: a word to the operator, too
+            report.delivery = deliver_due(desk, lambda: now, stop=stop)
+        raise
     if not rehearsal:
         report.delivery = deliver_everything(desk, now, stop=stop, progress=bars.deliver)
         report.delivery.counts.update(cleared)
-    return report
-
-
-@contextmanager
-def delivering_even_so(
-    desk: Desk, now: Callable[[], datetime], *, stop: threading.Event | None = None
-) -> Iterator[None]:
-    """Where something fails before delivery, what is queued is delivered all the same: a word to the operator, too."""
-    try:
-        yield
-    except Exception:
-        deliver_due(desk, now, stop=stop)
-        raise
 
 
 def clear_outbox(desk: Desk, now: datetime) -> Counter[EntryState]:

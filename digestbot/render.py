@@ -21,7 +21,7 @@ from digestbot.forms import Form, Holes, inline_fragments, inline_page
 from digestbot.links import Links
 from digestbot.model import CardLength, Digest, DigestPaper, Paper, PaperId, Reason
 from digestbot.quoted import decode, encode, soft_line
-from digestbot.stylesheet import resolve
+from digestbot.stylesheet import Sheet, resolve
 from digestbot.templating import Templates
 
 SUBJECT_LETTERS = 69
@@ -87,8 +87,7 @@ class _Part:
 class Renderer:
     """Renders mails; may be shared by threads.
 
-    Raises TemplateError, naming file and line, already when it is made if a digest's template of the operator is wrong;
-    until a mail is wanted the packaged ones are not looked at.
+    Raises TemplateError, naming file and line, where a template is wrong; until a mail is wanted they are not looked at.
     """
 
     def __init__(self, *, templates: Path | None, links: Links, look: Look) -> None:
@@ -96,8 +95,8 @@ class Renderer:
         self._links = links
         self._look = look
         self._holes = Holes()
-        source = self._templates.source
-        self._sheet, self._kept_sheet = resolve(source("email/style.css"), source("email/theme.css"))
+        sheets = (Sheet(*self._templates.source(f"email/{name}.css")) for name in ("style", "theme"))
+        self._sheet, self._kept_sheet = resolve(*sheets)
         self._cards: dict[PaperId, tuple[Paper, Card]] = {}  # the oldest first
         self._cards_bytes = 0
         self.cards_bytes = CARDS_BYTES  # at most
@@ -105,11 +104,9 @@ class Renderer:
         self.cards_made = 0
         self._subject = lru_cache(10_000)(self._make_subject)
         self._heading = lru_cache(10_000)(self._make_heading)
-        if templates is not None:
-            self.prepare()
 
     def prepare(self) -> None:
-        """Looks at the digest's templates now: to hear what is wrong with them, or for all forks at once."""
+        """Looks at the digest's page now, for all forks at once."""
         self._room  # noqa: B018
 
     # ---- a paper's card ---------------------------------------------------------------------------------------

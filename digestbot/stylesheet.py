@@ -7,6 +7,8 @@ declaration whose colour the theme changes in the dark, with `!important`, since
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from digestbot.errors import TemplateError
 
@@ -17,34 +19,53 @@ _RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
 DARK = "@media (prefers-color-scheme: dark)"
 
 
-def resolve(style: str, theme: str) -> tuple[str, str]:
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A style sheet and where it comes from."""
+
+    path: str
+    text: str
+
+    def without_comments(self) -> Sheet:
+        """Its lines stay where they are."""
+        return Sheet(self.path, _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), self.text))
+
+    def place(self, match: re.Match[str]) -> str:
+        """Path and line of what was found in its text."""
+        return f"{self.path}, line {self.text.count(chr(10), 0, match.start()) + 1}"
+
+
+def resolve(style: Sheet, theme: Sheet) -> tuple[str, str]:
     """The sheet to inline, and the one to keep in a `<style>` element: media rules of `style`, then the dark colours.
 
     Raises TemplateError for an unknown name, and for what would load or close something (`@import`, `<`).
     """
-    style, theme = _COMMENT.sub("", style), _COMMENT.sub("", theme)
-    for text in (style, theme):
-        if found := re.search(r"@import|<|url\(", text):
+    style, theme = style.without_comments(), theme.without_comments()
+    for sheet in (style, theme):
+        if found := re.search(r"@import|<|url\(", sheet.text):
             raise TemplateError(
-                f"style.css or theme.css: {found[0]} is not allowed in mails; write the rules here"
+                f"{sheet.place(found)}: {found[0]} is not allowed in mails; write the rules here"
             )
-    light_part, _, dark_part = theme.partition(DARK)
-    light = {name: value.strip() for name, value in _VARIABLE.findall(light_part)}
-    dark = {name: value.strip() for name, value in _VARIABLE.findall(dark_part)}
-    everywhere, media, narrow = style.partition("@media")
+        if sheet.text.count("{") != sheet.text.count("}"):
+            raise TemplateError(f"{sheet.path}: has not as many }} as {{; look for a rule that is not closed")
+    light_part, _, dark_part = theme.text.partition(DARK)
+    light, dark = _values(light_part), _values(dark_part)
+    for use in _USE.finditer(style.text):
+        if use[1] not in light:
+            raise TemplateError(f"{style.place(use)}: uses --{use[1]}, which {theme.path} does not set")
+    everywhere, media, narrow = style.text.partition("@media")
     return _fill(everywhere, light), _fill(media + narrow, light) + _dark_sheet(everywhere, dark)
 
 
-def _fill(style: str, values: dict[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        if match[1] not in values:
-            raise TemplateError(f"theme.css: --{match[1]} is missing; style.css uses it")
-        return values[match[1]]
-
-    return _USE.sub(value, style)
+def _values(part: str) -> dict[str, str]:
+    return {name: value.strip() for name, value in _VARIABLE.findall(part)}
 
 
-def _dark_sheet(style: str, dark: dict[str, str]) -> str:
+def _fill(style: str, values: Mapping[str, str]) -> str:
+    return _USE.sub(lambda use: values[use[1]], style)
+
+
+def _dark_sheet(style: str, dark: Mapping[str, str]) -> str:
     rules = []
     for selector, body in _RULE.findall(style):
         changed = [

@@ -30,7 +30,7 @@ class Templates:
             )
         folders = [folder for folder in (override, PACKAGED) if folder is not None]
         self._environment = jinja2.Environment(
-            loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(folder) for folder in folders]),
+            loader=jinja2.ChoiceLoader([_Folder(folder) for folder in folders]),
             autoescape=jinja2.select_autoescape(("html",), default=False),
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
@@ -43,6 +43,8 @@ class Templates:
         """Raises TemplateError that names file and line, whatever goes wrong in the template."""
         try:
             return self._environment.get_template(name).render(values)
+        except TemplateError:
+            raise
         except jinja2.TemplateNotFound as error:
             raise TemplateError(f"{error.name}: there is no such template (needed by {name})") from error
         except jinja2.TemplateSyntaxError as error:
@@ -51,14 +53,37 @@ class Templates:
         except Exception as error:  # whatever an operator's expression raises
             raise TemplateError(f"{_place(error, name)}: {error or type(error).__name__}") from error
 
-    def source(self, name: str) -> str:
-        """The text of a file that is no template (a style sheet), after overrides. Raises TemplateError."""
+    def source(self, name: str) -> tuple[str, str]:
+        """Path and text of a file that is no template (a style sheet), after overrides. Raises TemplateError."""
         loader = self._environment.loader
         assert loader is not None
         try:
-            return loader.get_source(self._environment, name)[0]
+            text, path, _ = loader.get_source(self._environment, name)
+            return path or name, text
         except jinja2.TemplateNotFound as error:
             raise TemplateError(f"{name}: there is no such file among the templates") from error
+
+
+class _Folder(jinja2.FileSystemLoader):
+    """Says which file it is that cannot be read."""
+
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str, Callable[[], bool]]:
+        try:
+            return super().get_source(environment, template)
+        except jinja2.TemplateNotFound:  # an OSError, too
+            raise
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            raise TemplateError(
+                f"{self._path(template)}, line {line}: is not UTF-8; save it as that"
+            ) from error
+        except OSError as error:
+            raise TemplateError(f"{self._path(template)}: cannot be read: {error.strerror}") from error
+
+    def _path(self, template: str) -> Path:
+        return Path(self.searchpath[0]) / template
 
 
 def _place(error: Exception, name: str) -> str:

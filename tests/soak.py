@@ -29,6 +29,7 @@ from digestbot.bounce_desk import handle_mail
 from digestbot.desk import Desk, open_desk
 from digestbot.model import EntryKind, Opinion, PaperId, Status, SubscriberId, Vote
 from digestbot.pipeline import run_once
+from digestbot.report import RunReport
 from digestbot.service import keep_house
 from digestbot.settings import parse_settings
 from digestbot.subscriptions import Office, new_subscriber
@@ -177,7 +178,8 @@ class Soak:
             now = day + timedelta(hours=hour)
             self.relay.is_down = number % OUTAGE_EVERY == OUTAGE_EVERY - 1 and 8 <= hour < 12
             self.postbox.now = now
-            report = run_once(desk, now)
+            report = RunReport(now)
+            run_once(desk, report)
             note_run(desk, report, now)
             assert report.delivery is not None
             outcomes.update({state.value: n for state, n in report.delivery.counts.items()})

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from digestbot import alarms as told
-from digestbot.alarms import LITTLE_SPACE_BYTES, watch_space
+from digestbot.alarms import FAILING_RUNS, LITTLE_SPACE_BYTES, note_failure, note_success, watch_space
 from digestbot.desk import open_desk
 from digestbot.service import Delivery
 from digestbot.settings import load_settings
@@ -157,6 +157,21 @@ def test_runs_that_fail_three_times_are_told_once_and_even_so(household: Househo
     for minute in range(2):
         household.run("run", "--once", now=f"2026-01-05T08:{50 + minute}:00Z")
     assert alarms(household) == []  # two in a row
+
+
+@pytest.mark.parametrize(("failing", "working"), [("run", "deliver"), ("compose", "run"), ("run", "run")])
+def test_failures_end_with_the_same_work_of_another_command(
+    household: Household, failing: str, working: str
+) -> None:
+    """Of `run --once` when the scheduler delivers, and of the scheduler when a pass of `run --once` is good."""
+    with open_desk(load_settings()) as desk:
+        for _ in range(FAILING_RUNS):
+            note_failure(desk, failing, ValueError("no good"), datetime(2026, 1, 5, tzinfo=UTC))
+        assert alarms(household) == [f"failing runs: {failing}"]
+        note_success(desk, "housekeeping")
+        assert alarms(household) == [f"failing runs: {failing}"]
+        note_success(desk, working)
+    assert alarms(household) == []
 
 
 def test_the_breaker_is_told_once_and_its_mail_goes_when_it_closes(household: Household) -> None:

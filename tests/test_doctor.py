@@ -76,6 +76,13 @@ def test_all_wrong_settings_are_named_at_once(household: Household) -> None:
     assert "DIGESTBOT_BASE_URL" in said
 
 
+def test_a_wrong_line_of_the_env_file_is_said_once(household: Household) -> None:
+    Path(".env").write_text("DIGESTBOT_SMTP_RAET=3\nwhat is this?\n")
+    answer = household.run("doctor")
+    said = answer.out + answer.err
+    assert (said.count("DIGESTBOT_SMTP_RAET"), said.count("line 2: is not NAME=VALUE")) == (1, 1)
+
+
 def test_before_anything_is_there(household: Household) -> None:
     household.set("OPERATOR", "postmaster@example.org")
     one_trouble(household, "warn", "database", "state/digestbot.db", "digestbot init")

@@ -231,6 +231,24 @@ def test_after_a_very_long_absence_a_year_is_recorded_and_the_latest_slot_is_sen
     assert again["digests"] == {"composed": 0, "empty": 0, "late": 0}
 
 
+def test_a_pass_that_ends_early_still_tells_of_its_drops(household: Household) -> None:
+    """Composing fails for one paper; the drops are read and put away all the same, so it is now or never."""
+    household.subscribe("ada@example.org", "owls", now="2026-01-04T12:00:00Z")
+    Path("mine/email").mkdir(parents=True)
+    Path("mine/email/card.html").write_text("{% if 'Owls' in paper.title %}{{ paper.feathers }}{% endif %}")
+    household.set("TEMPLATES", "mine")
+    household.drop('{"title": "Owls", "abstract": "On owls."}\n{"title": ""}\n', "good.jsonl")
+    household.drop("\0\1\2\3", "bad.bin")
+    answer = household.run("run", "--once", "--json", now="2026-01-05T08:30:00Z")
+    assert answer.code == 1
+    assert answer.json["drops"] == {"read": 2, "rejected": 1}
+    assert "good.jsonl: jsonl: 1 new" in answer.err
+    assert "bad.bin" in answer.err
+    assert answer.err.endswith(
+        "digestbot: mine/email/card.html, line 1: 'digestbot.cards.Content object' has no attribute 'feathers'\n"
+    )
+
+
 @both
 @pytest.mark.parametrize(
     ("name", "content", "reason"),

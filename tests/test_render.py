@@ -19,6 +19,7 @@ from digestbot.cards import MAIL_BYTES, content, find_links, fit, paper_url, pub
 from digestbot.errors import TemplateError
 from digestbot.links import Links
 from digestbot.model import CardLength, Digest, Paper, PaperId, Reason, ReasonKind, SubscriberId
+from digestbot.sample_mails import try_templates
 from tests.mail_samples import (
     ADA,
     LINKS,
@@ -420,14 +421,43 @@ def test_a_theme_is_one_small_sheet(tmp_path: Path) -> None:
         ("email/card.html", "{{ paper.title | shout }}", r"card\.html, line 1: .*shout"),
         ("email/digest/body.txt", "\n\n{{ 1 / 0 }}", r"body\.txt, line 3: .*zero"),
         ("email/digest/body.html", "{% extends 'email/bse.html' %}", r"bse\.html"),
-        ("email/theme.css", ":root { --ink: #000; }", r"--page is missing"),
-        ("email/style.css", "@import 'x.css';", r"@import"),
+        ("email/card.txt", "\n{{ paper.titel }}", r"card\.txt, line 2: .*titel"),
+        (
+            "email/digest/subject.txt",
+            "{{ title }}{% if others %} {{ other }}{% endif %}",
+            r"subject\.txt, line 1: ",
+        ),
+        ("email/digest/more.html", "{{ counts }}", r"more\.html, line 1: .*counts"),
+        ("email/welcome/body.html", "{% if topics %}{{ topic }}{% endif %}", r"body\.html, line 1: .*topic"),
+        (
+            "email/theme.css",
+            ":root { --ink: #000; }",
+            r"/style\.css, line 2: uses --page, .*/theme\.css ",
+        ),
+        (
+            "email/theme.css",
+            "/* one\ntwo */\n:root { --ink: #000; }}",
+            r"/theme\.css: has not as many } as {",
+        ),
+        ("email/style.css", "/* one\ntwo */\n@import 'x.css';", r"/style\.css, line 3: @import"),
+        (
+            "email/style.css",
+            ".a {}\n.b { color: var(--nothing); }",
+            r"/style\.css, line 2: uses --nothing, .*/theme\.css ",
+        ),
     ],
 )
 def test_a_broken_template_is_named_with_its_line(tmp_path: Path, name: str, text: str, said: str) -> None:
     write(tmp_path, name, text)
     with pytest.raises(TemplateError, match=said):
-        make_renderer(tmp_path).cards([make_paper()])
+        try_templates(make_renderer(tmp_path))
+
+
+def test_a_file_that_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "email/card.html", "") / "email/card.html"
+    path.write_bytes(b"<p>\n\xff</p>")
+    with pytest.raises(TemplateError, match=rf"^{path}, line 2: is not UTF-8"):
+        try_templates(make_renderer(tmp_path))
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:

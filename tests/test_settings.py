@@ -193,6 +193,33 @@ def test_a_run_needs_all_and_names_all(household: Household, words: list[str]) -
     assert not Path("state").exists()
 
 
+@pytest.mark.parametrize(
+    "words", [["run", "--once"], ["run"], ["run", "--dry-run"], ["serve"], ["plan"]], ids=" ".join
+)
+@pytest.mark.parametrize("name", ["card.html", "digest/subject.txt", "welcome/body.txt"])
+def test_a_template_of_ones_own_is_looked_at_before_anything_is_done(
+    household: Household, words: list[str], name: str
+) -> None:
+    path = Path("mine/email", name)
+    path.parent.mkdir(parents=True)
+    path.write_text("\n{{ nothing }}")
+    household.set("TEMPLATES", "mine")
+    answer = household.run(*words)
+    assert (answer.code, answer.err) == (2, f"digestbot: {path}, line 2: 'nothing' is undefined\n")
+    assert not Path("state").exists()
+
+
+@pytest.mark.parametrize("words", [["run", "--once"], ["run"]], ids=" ".join)
+def test_a_key_that_is_none_is_told_before_anything_is_done(household: Household, words: list[str]) -> None:
+    Path("dkim.pem").write_text("no key")
+    for name, value in (("KEY", "dkim.pem"), ("SELECTOR", "s1"), ("DOMAIN", "example.org")):
+        household.set(f"DKIM_{name}", value)
+    answer = household.run(*words)
+    assert answer.code == 2
+    assert "DIGESTBOT_DKIM_KEY: dkim.pem" in answer.err
+    assert not Path("state").exists()
+
+
 def test_a_slip_is_told_by_commands_that_go_on(household: Household) -> None:
     household.set("SMTP_RAET", "3")
     assert "DIGESTBOT_SMTP_RATE is meant?" in household.do("status").err

@@ -50,6 +50,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "forms",
             "cards",
             "render",
+            "sample_mails",
             "mail",
             "smtp",
             "relay",

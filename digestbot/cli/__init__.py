@@ -110,26 +110,25 @@ def main(words: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except DigestbotError as error:
-        _trace_in_debug(words)
-        _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("stopped", 130)
     except BrokenPipeError:  # `digestbot papers | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except OSError as error:
-        _trace_in_debug(words)
+    except Exception as error:
+        if "--debug" in words:
+            traceback.print_exc()
+        _fail(*describe_error(error))
+
+
+def describe_error(error: Exception) -> tuple[str, int]:
+    """What to say of an error that ends a command, and its exit status."""
+    if isinstance(error, DigestbotError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
         wrong = isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError | PermissionError)
-        _fail(f"{error.filename or 'output'}: {error.strerror or error}", 2 if wrong else 1)
-    except Exception as error:  # a defect of ours: said in one line, shown whole with --debug
-        _trace_in_debug(words)
-        _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1)
-
-
-def _trace_in_debug(words: Sequence[str]) -> None:
-    if "--debug" in words:
-        traceback.print_exc()
+        return f"{error.filename or 'output'}: {error.strerror or error}", 2 if wrong else 1
+    return f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1  # a defect of ours
 
 
 def _fail(message: str, code: int) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -59,23 +59,18 @@ class App:
             yield storage
 
     @contextmanager
-    def rehearsal(self, *, writing: bool = False) -> Iterator[Storage]:
-        """The storage for commands that change nothing. writing: for those that do what a run does."""
+    def rehearsal(self) -> Iterator[Storage]:
+        """The storage for commands that change nothing."""
         from digestbot.storage import rehearse
 
-        with rehearse(self.settings, writing=writing) as storage:
+        with rehearse(self.settings, writing=False) as storage:
             yield storage
 
-    @contextmanager
-    def desk(self, *, rehearsal: bool = False) -> Iterator[Desk]:
+    def desk(self, *, rehearsal: bool = False) -> AbstractContextManager[Desk]:
         """What the pipeline works with, on the storage or on a rehearsal of it."""
-        from digestbot.desk import Desk, make_renderer
-        from digestbot.semantics import find_embedder
+        from digestbot.desk import open_desk
 
-        links = self.links()
-        with self.rehearsal(writing=True) if rehearsal else self.storage() as storage:
-            renderer = make_renderer(self.settings, links)
-            yield Desk(self.settings, storage, links, renderer, find_embedder(self.settings))
+        return open_desk(self.settings, rehearsal=rehearsal)
 
     def links(self) -> Links:
         """Raises SettingsError where no secret key is set."""

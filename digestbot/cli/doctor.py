@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from digestbot.cli.context import App, json_option, pass_app, print_json
 
 if TYPE_CHECKING:
     from digestbot.doctor import DnsRecord, Finding
+    from digestbot.settings import Settings
 
 _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
@@ -25,12 +27,14 @@ def doctor_command(app: App, as_json: bool) -> None:
     sends no mail and writes nothing.
     """
     from digestbot.doctor import Level, dns_records
+    from digestbot.settings import read_settings
 
-    findings = _findings(app)
+    settings = read_settings()  # not the app's, which says on stderr what is a finding here
+    findings = _findings(settings, app.now())
     records = (
         []
         if any(f.check == "settings" and f.level is Level.FAIL for f in findings)
-        else dns_records(app.settings)
+        else dns_records(settings)
     )
     if as_json:
         print_json(
@@ -42,15 +46,15 @@ def doctor_command(app: App, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _findings(app: App) -> list[Finding]:
+def _findings(settings: Settings, now: datetime) -> list[Finding]:
     from digestbot.doctor import Finding, Level, examine
 
-    if app.settings.problems:
+    if settings.problems:
         return [
             Finding("settings", Level.FAIL, line, "mend it; the rest is looked at then")
-            for line in app.settings.problems
+            for line in settings.problems
         ]
-    return [Finding("settings", Level.OK, "all can be read"), *examine(app.settings, app.now())]
+    return [Finding("settings", Level.OK, "all can be read"), *examine(settings, now)]
 
 
 def _tell(findings: list[Finding], records: list[DnsRecord]) -> None:

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import click
 
+from digestbot.cli import describe_error
 from digestbot.cli.context import App, count_bar, file_bar, json_option, pass_app, print_json, say
-from digestbot.errors import UsageError
+from digestbot.errors import DigestbotError, UsageError
 from digestbot.wording import counted
 
 if TYPE_CHECKING:
@@ -31,33 +32,36 @@ log = logging.getLogger(__name__)
 def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -> None:
     """Ingest, compose what is due, deliver: as a scheduler, or --once."""
     from digestbot.alarms import note_failure, note_run, note_success
-    from digestbot.desk import check_relay
+    from digestbot.desk import check_sending
     from digestbot.logs import set_up_logs
     from digestbot.pipeline import Bars, run_once
+    from digestbot.report import RunReport
 
     if app.pinned_now and not once and not dry_run:
         raise UsageError("--now needs --once: a scheduler runs on real time")
     if web and (once or dry_run):
         raise UsageError("--web goes with the scheduler, not with --once or --dry-run")
     app.check_settings()
+    report = RunReport(app.now())
     if dry_run:
         with app.desk(rehearsal=True) as desk:
-            report = run_once(desk, app.now(), rehearsal=True)
+            run_once(desk, report, rehearsal=True)
         _tell(report, as_json)
         return
+    check_sending(app.settings)
     stop = stop_on_signals()
     set_up_logs(logging.WARNING if once else logging.INFO, debug=app.debug)
+    if not once:
+        _schedule(app, stop, web=web)
+        return
     with app.desk() as desk:
-        check_relay(desk.settings)
-        if not once:
-            _schedule(app, stop, web=web)
-            return
         with file_bar("reading drops") as reading, count_bar("delivering") as delivering:
             try:
-                report = run_once(desk, app.now(), stop=stop, bars=Bars(reading, delivering))
+                run_once(desk, report, stop=stop, bars=Bars(reading, delivering))
             except Exception as error:
                 note_failure(desk, "run", error, app.now())
-                raise
+                _tell(report, as_json)
+                raise DigestbotError(describe_error(error)[0]) from error  # 1, as something was done
         note_success(desk, "run")
         note_run(desk, report, app.now())
         waiting = desk.storage.outbox.count_due(app.now())

@@ -22,7 +22,7 @@ def examine(settings: Settings, now: datetime) -> list[Finding]:
         *house.check_folders(settings),
         *house.check_database(settings, now),
         *house.check_clock(settings, now),
-        *house.check_templates(settings, now),
+        *house.check_templates(settings),
         *house.check_ranker(settings),
         *sender.check_links(settings),
         *sender.check_addresses(settings),

@@ -15,20 +15,9 @@ from digestbot.desk import make_renderer
 from digestbot.doctor.finding import Finding, fail, ok, warn
 from digestbot.errors import DigestbotError, SettingsError, StorageError, TemplateError
 from digestbot.links import Links, derive_key
-from digestbot.model import (
-    Digest,
-    DigestPaper,
-    EntryKind,
-    Paper,
-    PaperId,
-    PaperRecord,
-    Reason,
-    ReasonKind,
-    Status,
-    Subscriber,
-    SubscriberId,
-)
+from digestbot.model import Status
 from digestbot.ranking.embedding import OnnxEmbedder
+from digestbot.sample_mails import try_templates
 from digestbot.settings import Settings
 from digestbot.storage import Storage, check_schema, open_as_it_is
 from digestbot.storage.copies import damage, find_flaw
@@ -144,18 +133,12 @@ def _newest_record(settings: Settings) -> datetime | None:
         return None  # said by check_database
 
 
-def check_templates(settings: Settings, now: datetime) -> Iterator[Finding]:
-    """Renders one of each mail, with a sample paper."""
+def check_templates(settings: Settings) -> Iterator[Finding]:
     links = Links(
         settings.base_url, [derive_key(key) for key in settings.secret_keys or ("a key for samples",)]
     )
     try:
-        renderer = make_renderer(settings, links)
-        for kind in EntryKind:
-            if kind is not EntryKind.DIGEST:
-                renderer.system(kind, {})
-        paper, reader, digest = _samples(now)
-        renderer.digest(digest, reader.email, {paper.id: paper})
+        try_templates(make_renderer(settings, links))
     except TemplateError as error:
         yield fail("templates", str(error), "mend the file, or take it out of DIGESTBOT_TEMPLATES")
     else:
@@ -163,14 +146,6 @@ def check_templates(settings: Settings, now: datetime) -> Iterator[Finding]:
             "templates",
             f"all mails render{f', with those of {settings.templates}' if settings.templates else ''}",
         )
-
-
-def _samples(now: datetime) -> tuple[Paper, Subscriber, Digest]:
-    record = PaperRecord("A Sample", abstract="We show a sample. It is small.", authors=("Ada Example",))
-    paper = Paper(PaperId(1), record, first_seen=now)
-    chosen = DigestPaper(paper.id, 0.5, "samples", (Reason(ReasonKind.TERM, "sample"),))
-    reader = Subscriber(SubscriberId(1), "ada@example.org")
-    return paper, reader, Digest(reader.id, now.date(), now, (chosen,))
 
 
 def check_ranker(settings: Settings) -> Iterator[Finding]:

@@ -152,9 +152,9 @@ class Site:
         """Bytes and media type of a file of the pages; the mails' theme is the pages', too."""
         if name not in _STATIC:
             raise HTTPException(404)
-        text = self._templates.source(f"web/{name}")
+        text = self._templates.source(f"web/{name}")[1]
         if name == "style.css":
-            text = self._templates.source("email/theme.css") + text
+            text = self._templates.source("email/theme.css")[1] + text
         return text.encode(), _STATIC[name]
 
     def limit(self, rule: Rule, network: str) -> None:

@@ -35,7 +35,7 @@ from digestbot.links import Links
 from digestbot.mailroom import MailRoom
 from digestbot.model import CardLength, EntryState, Opinion, Paper, PaperId, SubscriberId
 from digestbot.render import SYSTEM_VALUES
-from digestbot.stylesheet import resolve
+from digestbot.stylesheet import Sheet, resolve
 from digestbot.templating import Templates
 from digestbot.wording import wrap
 from tests.benchmarks.town import NOW, open_town, paper_lines, town_environ, town_settings
@@ -115,7 +115,9 @@ def usual_rate() -> tuple[float, int]:
 
     links = Links("https://papers.example.org", [b"key"])
     templates = Templates(filters={"wrap": wrap})
-    sheet, kept_sheet = resolve(templates.source("email/style.css"), templates.source("email/theme.css"))
+    sheet, kept_sheet = resolve(
+        *(Sheet(*templates.source(f"email/{name}.css")) for name in ("style", "theme"))
+    )
     cards = [content(paper, CardLength.FULL, links) for paper in usual_papers()]
     page = dict.fromkeys(SYSTEM_VALUES, "") | {
         "name": "Papers",
