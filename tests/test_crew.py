@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,9 +24,17 @@ __all__ = ["household"]
 
 
 def program(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    begun = begin(*words, folder=folder)
+    out, err = begun.communicate(timeout=300)
+    return subprocess.CompletedProcess(begun.args, begun.returncode, out, err)
+
+
+def begin(*words: str, folder: Path) -> subprocess.Popen[str]:
+    """The program, in a process group of its own."""
     command = [sys.executable, "-m", "tests.crew_program", words[0], str(folder), *words[1:]]
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environ)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environ, start_new_session=True)
 
 
 def case(name: str, folder: Path) -> Any:
@@ -109,9 +121,9 @@ def test_they_end_with_the_first_process(tmp_path: Path, name: str) -> None:
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
-def invite(household: Household) -> list[str]:
-    """Three hundred who are due, and a drop for them; returns their addresses."""
-    emails = sorted(f"p{n}@example.org" for n in range(300))
+def invite(household: Household, count: int = 300) -> list[str]:
+    """People who are due, and a drop for them; returns their addresses."""
+    emails = sorted(f"p{n}@example.org" for n in range(count))
     people = [
         {"email": email, "status": "confirmed", "topics": ["tides"], "send_at": "07:00"} for email in emails
     ]
@@ -151,6 +163,51 @@ def test_passes_at_the_same_time_give_everybody_one_digest(household: Household,
     assert sorted(message.recipient for message in household.server.messages) == emails
 
 
+def senders() -> list[int]:
+    """The processes that hold mails right now."""
+    with sqlite3.connect("state/digestbot.db", timeout=60) as connection:
+        rows = connection.execute("SELECT DISTINCT owner FROM outbox WHERE owner IS NOT NULL").fetchall()
+    connection.close()
+    return [int(owner.split(":")[2]) for (owner,) in rows]
+
+
+@pytest.mark.parametrize("on_doubt", ["resend", "hold"])
+def test_a_pass_finishes_what_another_one_held_that_was_killed_meanwhile(
+    household: Household, tmp_path: Path, on_doubt: str
+) -> None:
+    emails = invite(household, 600)  # a fork claims two hundred of them, and each pass has two
+    household.set("ON_DOUBT", on_doubt)
+    both_deliver = threading.Event()
+
+    def script(stage: str, argument: str) -> None:
+        if stage == "text":
+            both_deliver.wait(120)
+            time.sleep(0.02)
+
+    household.server.script = script
+    words = ("run", "--now", "2026-11-20T08:00:00Z", "run", "--once", "--json")
+    killed, other = (begin(*words, folder=tmp_path) for _ in range(2))
+    while {os.getpgid(pid) for pid in senders()} != {killed.pid, other.pid}:
+        time.sleep(0.05)
+    both_deliver.set()
+    while len(household.server.messages) < 60:
+        time.sleep(0.01)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    out, err = other.communicate(timeout=300)
+    assert other.returncode == 0, err
+    received = Counter(message.recipient for message in household.server.messages)
+    states = household.do("status", "--json").json["outbox"]
+    delivery = json.loads(out)["delivery"]
+    assert delivery["held"] == states["held"] <= (4 if on_doubt == "hold" else 0)
+    assert states["sent"] + states["held"] == 600
+    assert set(emails) - set(received) <= {
+        row["recipient"] for row in household.do("outbox", "list", "held", "--json").json_lines
+    }
+    assert received.total() - len(received) <= (0 if on_doubt == "hold" else 4)
+    assert 0 < 600 - delivery["sent"] - delivery["held"] < 200
+
+
 def test_what_forks_leave_that_somebody_else_told_to_stop_is_composed_all_the_same(
     household: Household, tmp_path: Path
 ) -> None:
@@ -160,8 +217,6 @@ def test_what_forks_leave_that_somebody_else_told_to_stop_is_composed_all_the_sa
 
 
 def test_a_program_with_threads_is_not_forked() -> None:
-    import threading
-
     waits = threading.Event()
     thread = threading.Thread(target=waits.wait)
     thread.start()
