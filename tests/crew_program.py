@@ -13,7 +13,6 @@ from pathlib import Path
 
 import digestbot.crew
 import digestbot.due_slots
-import digestbot.storage.sqlite
 from digestbot.cli import main as digestbot_main
 from digestbot.cli.run import stop_on_signals
 from digestbot.crew import make_ahead, work_together
@@ -48,9 +47,9 @@ def shared(db: SqliteDatabase) -> object:
 
 def queueing(db: SqliteDatabase) -> object:
     """Each writes at once, or the database says that it is locked."""
-    digestbot.storage.sqlite.BUSY_TIMEOUT_S = 0
 
     def work(number: int, tell: Tell) -> None:
+        db.execute("PRAGMA busy_timeout = 0")  # not while they open it, one of them to look through the WAL
         for value in range(300):
             db.mark("INSERT INTO said (who, what) VALUES (?, ?)", (number, value))
         count(db, number)
