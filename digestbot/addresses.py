@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
+from digestbot.errors import in_short
+
 LONGEST_BYTES = 254  # RFC 5321 4.5.3.1.3, without the brackets
 
 # A digest for the house network is as good as any; what the library offers for this is to shorten its list.
@@ -23,10 +25,10 @@ def check_address(text: str) -> str:
             text.strip(), check_deliverability=False, globally_deliverable=False, strict=True
         )
     except EmailNotValidError as error:
-        raise ValueError(f"{text.strip()[:100]!r} is not a mail address: {error}") from None
+        raise ValueError(f"{in_short(text.strip())} is not a mail address: {error}") from None
     address = f"{parts.local_part}@{parts.ascii_domain.lower()}"
     if "." not in parts.ascii_domain and parts.ascii_domain.lower() != "localhost":
-        raise ValueError(f"{address[:100]!r} is not a mail address: its domain has no dot")
+        raise ValueError(f"{in_short(address)} is not a mail address: its domain has no dot")
     if len(address.encode()) > LONGEST_BYTES:
-        raise ValueError(f"{address[:40]}... is longer than {LONGEST_BYTES} bytes")
+        raise ValueError(f"{in_short(address)} is longer than {LONGEST_BYTES} bytes")
     return address

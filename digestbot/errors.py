@@ -43,3 +43,9 @@ class TemplateError(UsageError):
 
 class DeliveryStopped(DigestbotError):
     """Delivery stops for everybody (connect, TLS, AUTH or MAIL refused); queued entries stay queued."""
+
+
+def in_short(value: object) -> str:
+    """A value as messages show it: on one line, and not at any length."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:59] + "…"

@@ -10,8 +10,10 @@ from datetime import date, time
 from typing import TypeVar
 
 from digestbot.addresses import check_address
+from digestbot.errors import in_short
 from digestbot.model import WEEKDAYS, Preferences, Schedule, Status, Subscriber, SubscriberId, Topic
 from digestbot.schedule import check_schedule
+from digestbot.wording import clean
 
 FIELDS = (
     "email",
@@ -115,7 +117,7 @@ def parse_topic(value: object) -> Topic:
         name = _text(value)
         return Topic(name=name, terms=(name,))
     if not isinstance(value, Mapping):
-        raise ValueError(f"{value!r} is neither a text nor an object")
+        raise ValueError(f"{in_short(value)} is neither a text nor an object")
     unknown = [str(name) for name in value if name not in _TOPIC_FIELDS]
     if unknown:
         raise ValueError(f"a topic has no field {', '.join(unknown)}; it has {', '.join(_TOPIC_FIELDS)}")
@@ -136,7 +138,7 @@ def parse_topic(value: object) -> Topic:
 
 def parse_topics(value: object) -> tuple[Topic, ...]:
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{_clipped(value)} is not a list of topics")
+        raise ValueError(f"{in_short(value)} is not a list of topics")
     return tuple(parse_topic(item) for item in value)
 
 
@@ -148,7 +150,7 @@ def _topic_field(
         return parse(topic.get(field, default))
     except ValueError as error:
         name = topic.get("name") or topic.get("terms")
-        raise ValueError(f"topic {_clipped(name)}: {field}: {error}") from None
+        raise ValueError(f"topic {in_short(name)}: {field}: {error}") from None
 
 
 def _build(base: Subscriber, values: Mapping[str, object]) -> Subscriber:
@@ -167,7 +169,7 @@ def _build(base: Subscriber, values: Mapping[str, object]) -> Subscriber:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a text")
+        raise ValueError(f"{in_short(value)} is not a text")
     return " ".join(value.split())
 
 
@@ -175,22 +177,22 @@ def _texts(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (_text(value),)
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{value!r} is not a list of texts")
+        raise ValueError(f"{in_short(value)} is not a list of texts")
     return tuple(_text(item) for item in value)
 
 
 def _email(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not an address")
+        raise ValueError(f"{in_short(value)} is not an address")
     return check_address(value)
 
 
 def _name(value: object) -> str | None:
     if value is None:
         return None
-    name = _text(value)
-    if len(name) > MAX_NAME or re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", name):
-        raise ValueError(f"must be at most {MAX_NAME} printable characters")
+    name = clean(_text(value))
+    if len(name) > MAX_NAME:
+        raise ValueError(f"must be at most {MAX_NAME} characters")
     return name or None
 
 
@@ -198,13 +200,13 @@ def _status(value: object) -> Status:
     try:
         return Status(_text(value))
     except ValueError:
-        raise ValueError(f"{value!r} must be one of {', '.join(Status)}") from None
+        raise ValueError(f"{in_short(value)} must be one of {', '.join(Status)}") from None
 
 
 def _send_at(value: object) -> time:
     text = _text(value)
     if not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", text):
-        raise ValueError(f"{text!r} is not a time of day such as 08:00")
+        raise ValueError(f"{in_short(text)} is not a time of day such as 08:00")
     hour, minute = text.split(":")
     return time(int(hour), int(minute))
 
@@ -224,7 +226,7 @@ def _paused_until(value: object) -> date | None:
     try:
         return date.fromisoformat(_text(value))
     except ValueError:
-        raise ValueError(f"{value!r} is not a date such as 2026-12-24") from None
+        raise ValueError(f"{in_short(value)} is not a date such as 2026-12-24") from None
 
 
 def _max_papers(value: object) -> int:
@@ -242,7 +244,7 @@ def _switch(value: object) -> bool:
     words = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
     found = value if isinstance(value, bool) else words.get(str(value).casefold())
     if found is None:
-        raise ValueError(f"{value!r} is neither on nor off")
+        raise ValueError(f"{in_short(value)} is neither on nor off")
     return found
 
 
@@ -252,11 +254,11 @@ def _number(value: object, *, lowest: float, highest: float) -> float:
             raise ValueError
         number = float(value)
     except ValueError:
-        raise ValueError(f"{_clipped(value)} is not a number") from None
+        raise ValueError(f"{in_short(value)} is not a number") from None
     except OverflowError:
         number = math.inf
     if not lowest <= number <= highest:
-        raise ValueError(f"{_clipped(value)} must be from {lowest:g} to {highest:g}")
+        raise ValueError(f"{in_short(value)} must be from {lowest:g} to {highest:g}")
     return number
 
 
@@ -264,11 +266,6 @@ def _weight(value: object) -> float:
     from digestbot.ranking import MOST_WEIGHT
 
     return _number(value, lowest=0.01, highest=MOST_WEIGHT)
-
-
-def _clipped(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else shown[:59] + "…"
 
 
 _PARSERS: dict[str, Callable[[object], object]] = {

@@ -176,3 +176,27 @@ def test_an_invitation_sets_what_it_says_of_somebody_who_never_confirmed(househo
     assert wrong.code == 2
     shown = household.do("subscribers", "show", "ada@example.org", "--json").json
     assert [topic["name"] for topic in shown["topics"]] == ["moss"]
+
+
+@pytest.mark.parametrize("way", ["add", "set", "import", "csv"])
+def test_a_name_holds_nothing_that_deceives_a_terminal_or_turns_the_text(
+    household: Household, way: str
+) -> None:
+    email, name = "eve@example.org", "Eve\u0085 \u202eevE\u2066 O'Hara\x9b"
+    if way in ("import", "csv"):
+        form = json.dumps({"email": email, "name": name})
+        Path("f").write_text(form if way == "import" else f"email,name\n{email},{name}\n", encoding="utf-8")
+        household.do("subscribers", "import", "f")
+    else:
+        named = ["--name", name]
+        household.do("subscribers", "add", email, "--topic", "owls", *(named if way == "add" else []))
+        household.do("subscribers", "set", email, *named)
+    assert household.do("subscribers", "show", email, "--json").json["name"] == "Eve evE O'Hara"
+
+
+def test_a_long_value_does_not_fill_the_message(household: Household) -> None:
+    Path("f.jsonl").write_text(json.dumps({"email": "ada@example.org", "paused_until": "x" * 10_000}))
+    answer = household.run("subscribers", "import", "f.jsonl")
+    assert answer.code == 2
+    assert "is not a date such as" in answer.err
+    assert len(answer.err) < 300

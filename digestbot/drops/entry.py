@@ -9,6 +9,7 @@ from datetime import date
 
 from digestbot.drops.identifiers import arxiv_id_of_doi, read_arxiv_id, read_doi
 from digestbot.drops.text import MAX_ABSTRACT, MAX_TITLE, clean, clean_url, strip_markup
+from digestbot.errors import in_short
 from digestbot.model import PaperRecord, Rejection
 
 MAX_AUTHORS = 20_000
@@ -131,4 +132,4 @@ def read_date(text: str | None, name: str = "published") -> date | None:
 
 
 def _no_date(name: str, text: str) -> date:
-    raise BadField(f"{name} must be a date such as 2026-11-21, not {clean(text)[:40]!r}")
+    raise BadField(f"{name} must be a date such as 2026-11-21, not {in_short(clean(text))}")

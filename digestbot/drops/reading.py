@@ -102,7 +102,8 @@ def read_drop(path: Path, *, received: date) -> DropReading:
     try:
         return DropReading(source, recognise(source.head), received)
     except DropError:
-        source.close()
+        with source:
+            source.refuse_bomb()
         raise
 
 

@@ -137,6 +137,11 @@ class Source:
                 )
         return b"".join(blocks)
 
+    def refuse_bomb(self) -> None:
+        """Raises DropError where what is packed is one; for what is given up after its head."""
+        while self._packed and self._unpacked <= MAX_WHOLE_BYTES and self._read():
+            pass
+
     def close(self) -> None:
         self._stream.close()
         self._counted.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from digestbot.errors import in_short
 from digestbot.model import Topic
 from digestbot.ranking.people import parse_name
 from digestbot.ranking.words import LONGEST_TERM, phrase
@@ -33,14 +34,14 @@ def check_topics(topics: Sequence[Topic]) -> list[str]:
 
 
 def _check_topic(topic: Topic) -> list[str]:
-    name = _short(topic.name)
+    name = in_short(topic.name)
     problems = []
     if not topic.name.strip():
         problems.append("a topic has no name: give it one")
     elif len(topic.name) > LONGEST_TERM:
         problems.append(f"topic {name}: the name is longer than {LONGEST_TERM} characters")
     problems += [
-        f"topic {name}: {_short(text)} holds control characters; write it without them"
+        f"topic {name}: {in_short(text)} holds control characters; write it without them"
         for text in (topic.name, *topic.terms, *topic.exclude, *topic.authors, *topic.categories)
         if _CONTROL.search(text)
     ]
@@ -55,12 +56,12 @@ def _check_topic(topic: Topic) -> list[str]:
     ]
     for what, entries in (("author", topic.authors), ("category", topic.categories)):
         problems += [
-            f"topic {name}: {what} {_short(entry)} is empty or longer than {LONGEST_TERM} characters"
+            f"topic {name}: {what} {in_short(entry)} is empty or longer than {LONGEST_TERM} characters"
             for entry in entries
             if not entry.strip() or len(entry) > LONGEST_TERM
         ]
     problems += [
-        f"topic {name}: author {_short(author)} has no family name"
+        f"topic {name}: author {in_short(author)} has no family name"
         for author in topic.authors
         if 0 < len(author.strip()) <= LONGEST_TERM and not parse_name(author).family
     ]
@@ -69,12 +70,7 @@ def _check_topic(topic: Topic) -> list[str]:
 
 def _check_term(term: str) -> str | None:
     if len(term) > LONGEST_TERM:
-        return f"the term {_short(term)} is longer than {LONGEST_TERM} characters"
+        return f"the term {in_short(term)} is longer than {LONGEST_TERM} characters"
     if not phrase(term):
-        return f"the term {_short(term)} has no word to look for, or only words that every paper has"
+        return f"the term {in_short(term)} has no word to look for, or only words that every paper has"
     return None
-
-
-def _short(text: str) -> str:
-    shown = text if len(text) <= 40 else text[:39] + "…"
-    return repr(shown)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from digestbot import accounts, bibliography
 from digestbot.addresses import check_address
 from digestbot.desk import Desk
-from digestbot.errors import DropError, UsageError
+from digestbot.errors import DropError, UsageError, in_short
 from digestbot.links import EXPIRES_AFTER
 from digestbot.model import Opinion, Paper, PaperId, Status, Subscriber, SubscriberId
 from digestbot.roster import export_one
@@ -140,7 +140,7 @@ def _pause(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> str:
     try:
         until = date.fromisoformat(text) if text else None
     except ValueError:
-        raise ValueError(f"{text[:40]!r} is not a date such as 2026-12-24") from None
+        raise ValueError(f"{in_short(text)} is not a date such as 2026-12-24") from None
     site.office(desk, visit.now).pause(subscriber, until)
     return f"Paused until {until}." if until else "Paused until you resume."
 
