@@ -112,6 +112,12 @@ def _due_now(desk: Desk, subscriber: Subscriber, day: date, due_at: datetime, no
     lateness_h = (now - due_at).total_seconds() / 3600
     if lateness_h > desk.settings.max_lateness_hours:
         return DayAnswer(day, cause=Cause.LATE, detail=f"no run for {lateness_h:.0f} hours after it was due")
+    planned = subscriber.next_due_at
+    if planned is None or planned > now:
+        then = f"; the next digest is due {planned:%Y-%m-%d %H:%M} UTC" if planned else ""
+        return DayAnswer(
+            day, cause=Cause.NOT_YET_DUE, detail="the schedule of that time had no such slot" + then
+        )
     result = choose(desk, gather(desk, now), [subscriber], {subscriber.id: day})[subscriber.id]
     if isinstance(result, Nothing):
         return DayAnswer(

@@ -1,4 +1,5 @@
-"""New rules of time zones: where governments changed clocks, the instants in the database are worked out anew."""
+"""Clocks that changed: where governments did it, or the machine's was years ahead, the instants in the database are
+worked out anew."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import hashlib
 import itertools
 import logging
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -16,13 +17,15 @@ from digestbot.model import Status, SubscriberId
 from digestbot.storage import Storage
 
 BLOCK = 1000
+FURTHEST = timedelta(days=30)  # of who gets one digest a week, and skipped one
 FACT = "zone rules"
 
 log = logging.getLogger(__name__)
 
 
 def follow_zone_rules(storage: Storage, now: datetime) -> int:
-    """Works all next due instants out anew if the zone files are not those of the last time; returns how many changed.
+    """Works all next due instants out anew if the zone files are not those of the last time, else those that no schedule
+    leads to, as a clock leaves them that was years ahead; returns how many changed.
 
     Slots that are recorded stay recorded, and an instant that was overtaken is due at once. Idempotent.
     """
@@ -31,14 +34,21 @@ def follow_zone_rules(storage: Storage, now: datetime) -> int:
     if known is None:  # what is planned was planned by the rules of today
         storage.operation.set_fact(FACT, found)
     if known in (None, found):
-        return 0
-    changed = 0
-    everybody = storage.subscribers.everybody(Status.CONFIRMED)
-    while block := list(itertools.islice(everybody, BLOCK)):
-        changed += _replan(storage, [s.id for s in block], now)
+        return _replan_all(
+            storage, storage.subscribers.planned_after(now + FURTHEST), "a clock that was ahead", now
+        )
+    everybody = (s.id for s in storage.subscribers.everybody(Status.CONFIRMED))
+    changed = _replan_all(storage, everybody, "new rules of time zones", now)
     storage.operation.set_fact(FACT, found)
+    return changed
+
+
+def _replan_all(storage: Storage, ids: Iterable[SubscriberId], cause: str, now: datetime) -> int:
+    waiting, changed = iter(ids), 0
+    while block := list(itertools.islice(waiting, BLOCK)):
+        changed += _replan(storage, block, now)
     if changed:
-        log.info("new rules of time zones: %d next digests are due at another time", changed)
+        log.info("%s: %d next digests are due at another time", cause, changed)
     return changed
 
 

@@ -200,3 +200,12 @@ def test_a_long_value_does_not_fill_the_message(household: Household) -> None:
     assert answer.code == 2
     assert "is not a date such as" in answer.err
     assert len(answer.err) < 300
+
+
+def test_a_day_added_after_its_time_is_not_said_to_be_sent_by_the_next_run(household: Household) -> None:
+    household.subscribe(ADA, "reasoning", now=BEFORE, days="mon")
+    household.do("run", "--once", now="2026-01-06T09:00:00Z")
+    household.do("subscribers", "set", ADA, "--days", "mon,tue", now="2026-01-06T09:01:00Z")
+    answer = household.do("explain", ADA, "--json", now="2026-01-06T09:02:00Z").json
+    assert answer["cause"] == "not yet due"
+    assert "the next digest is due 2026-01-12 08:00 UTC" in answer["detail"]

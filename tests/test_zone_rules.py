@@ -114,3 +114,17 @@ def test_a_running_process_follows_in_blocks_and_once(tmp_path: Path, zones: Pat
     target = zones / "Europe" / "Berlin"
     said = ask(zones, "-c", FOLLOWED, str(database), str(target), str(changed)).split()
     assert said == ["0", "0", "2300", "0"]
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_clock_years_ahead_silences_nobody_for_years(household: Household) -> None:
+    household.subscribe("ada@example.org", "ice", now="2026-05-01T00:00:00Z")
+    household.subscribe("bob@example.org", "ice", now="2026-05-01T00:00:00Z", days="fri")
+    household.do("run", "--once", now="2099-01-01T09:00:00Z")
+    assert min(due(household).values()) > "2099"
+    household.do("run", "--once", now="2026-05-06T09:00:00Z")  # a Wednesday
+    planned = {"ada@example.org": "2026-05-07T08:00:00Z", "bob@example.org": "2026-05-08T08:00:00Z"}
+    assert due(household) == planned
+    household.drop('{"title": "Ice on rivers", "abstract": "It breaks."}\n', "drop.jsonl")
+    household.do("run", "--once", now="2026-05-08T09:00:00Z")
+    assert household.server.recipients == ["ada@example.org", "bob@example.org"]

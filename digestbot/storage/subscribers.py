@@ -115,6 +115,15 @@ class SubscriberStore:
         row = self._db.row(NEXT_DUE)
         return from_epoch(row[0]) if row and row[0] is not None else None
 
+    def planned_after(self, at: datetime) -> list[SubscriberId]:
+        """Confirmed subscribers whose next slot is due later than that."""
+        rows = self._db.rows(
+            "SELECT id FROM subscribers WHERE status = 'confirmed' AND next_due_at IS NOT NULL AND next_due_at > ?"
+            " ORDER BY id",
+            (to_epoch(at),),
+        )
+        return [SubscriberId(as_int(row[0])) for row in rows]
+
     def count_by_status(self) -> dict[Status, int]:
         found = {str(status): as_int(count) for status, count in self._db.rows(BY_STATUS)}
         everybody = found.pop("all")
