@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from digestbot.storage import open_file
 from tests.household import Household, household
 
 __all__ = ["household"]
@@ -209,3 +211,51 @@ def test_a_day_added_after_its_time_is_not_said_to_be_sent_by_the_next_run(house
     answer = household.do("explain", ADA, "--json", now="2026-01-06T09:02:00Z").json
     assert answer["cause"] == "not yet due"
     assert "the next digest is due 2026-01-12 08:00 UTC" in answer["detail"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"{bad", "is not valid JSON"),
+        (b"{" * 100_000, "is not valid JSON"),
+        (b'{"mail": "eve@example.org"}', 'has no text as "email"'),
+        (b'{"email": 5}', 'has no text as "email"'),
+        (b"eve@example.org,bounced", "is not a mail address"),
+    ],
+)
+def test_a_wrong_line_of_a_suppression_list_is_named_and_nothing_added(
+    household: Household, line: bytes, said: str
+) -> None:
+    Path("list").write_bytes(b"ok@example.org\n\n" + line + b"\n")
+    answer = household.run("suppressions", "import", "list")
+    assert answer.code == 2
+    assert f"list: line 3: {said}" in answer.err.replace("'eve@example.org,bounced' ", "")
+    assert household.do("suppressions", "list", "--json").out == ""
+    Path("list").write_bytes(b"\xff\xfe")
+    answer = household.run("suppressions", "import", "list")
+    assert (answer.code, answer.err) == (2, "digestbot: list: is not UTF-8 text (byte 0)\n")
+
+
+def test_an_exported_suppression_list_is_imported_but_for_who_was_deleted(household: Household) -> None:
+    household.do("suppressions", "add", "eve@example.org", "--reason", "complaint")
+    with open_file(household.folder / "state" / "digestbot.db") as storage:
+        storage.suppressions.add_forgotten("gone@example.org", at=datetime(2026, 1, 5, tzinfo=UTC))
+    Path("list").write_text(household.do("suppressions", "export").out)
+    again = household.do("suppressions", "import", "list")
+    assert again.err == "0 added, 2 were on the list already\n"
+    household.set("STATE", "other")
+    answer = household.run("suppressions", "import", "list")
+    assert (answer.code, answer.err.splitlines()[0]) == (1, "1 added, 0 were on the list already")
+    assert "1 left out" in answer.err
+    assert [row["email"] for row in household.do("suppressions", "list", "--json").json_lines] == [
+        "eve@example.org"
+    ]
+
+
+def test_an_export_is_whole_private_and_overwrites_nothing(ada: Household) -> None:
+    ada.do("subscribers", "export", "--out", "all.jsonl")
+    assert json.loads(Path("all.jsonl").read_text())["email"] == ADA
+    assert Path("all.jsonl").stat().st_mode & 0o777 == 0o600
+    again = ada.run("subscribers", "export", "--out", "all.jsonl")
+    assert (again.code, "all.jsonl: exists already" in again.err) == (2, True)
+    assert not [path for path in ada.folder.iterdir() if path.name.endswith(".part")]

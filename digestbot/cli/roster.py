@@ -22,6 +22,7 @@ from digestbot.cli.context import App, json_option, pass_app, print_json, print_
 @pass_app
 def export(app: App, out: Path | None, full: bool) -> None:
     """Write all subscribers as JSON Lines, as `import` reads them."""
+    from digestbot.backup import new_file
     from digestbot.roster import export_subscribers
 
     with app.rehearsal() as storage:
@@ -29,7 +30,7 @@ def export(app: App, out: Path | None, full: bool) -> None:
         if out is None:
             print_json_lines(forms)
             return
-        with out.open("x", encoding="utf-8") as file:
+        with new_file(out) as part, part.open("w", encoding="utf-8") as file:
             for form in forms:
                 file.write(json.dumps(form, ensure_ascii=False) + "\n")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,6 +12,8 @@ import click
 from digestbot.cli.context import App, json_option, pass_app, print_json_lines, say, table
 from digestbot.errors import UsageError
 from digestbot.timestamps import timestamp
+
+MOST_TOLD = 20  # wrong lines
 
 
 @click.group("suppressions")
@@ -37,7 +42,7 @@ def list_(app: App, as_json: bool) -> None:
 @pass_app
 def add(app: App, emails: tuple[str, ...], reason: str) -> None:
     """Never mail these addresses."""
-    _suppress(app, emails, reason)
+    _suppress(app, [(email, email) for email in emails], reason)
 
 
 @suppressions_command.command("remove")
@@ -56,14 +61,16 @@ def remove(app: App, email: str) -> None:
 @click.option("--reason", default="import")
 @pass_app
 def import_(app: App, file: Path, reason: str) -> None:
-    """Add every address of FILE, one a line (or as `export` wrote them)."""
-    import json
+    """Add every address of FILE, one a line (or as `export` wrote them).
 
-    emails = []
-    for line in file.read_text(encoding="utf-8-sig").splitlines():
-        if line.strip():
-            emails.append(json.loads(line)["email"] if line.lstrip().startswith("{") else line.strip())
-    _suppress(app, tuple(emails), reason)
+    Of whom nothing is kept but a hash, that says nothing to another database: it is left out.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: is not UTF-8 text (byte {error.start})") from error
+    found = [(f"{file}: line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+    _suppress(app, found, reason)
 
 
 @suppressions_command.command("export")
@@ -77,18 +84,43 @@ def export(app: App) -> None:
         )
 
 
-def _suppress(app: App, emails: tuple[str, ...], reason: str) -> None:
-    from digestbot.addresses import check_address
+def _address(text: str) -> str:
+    """What an argument or a line of a file names. Raises ValueError for an object that names nothing."""
+    if not text.lstrip().startswith("{"):
+        return text.strip()
+    try:
+        found = json.loads(text).get("email")
+    except (ValueError, RecursionError):
+        raise ValueError("is not valid JSON") from None
+    if not isinstance(found, str):
+        raise ValueError('has no text as "email"')
+    return found
 
-    problems = []
-    valid = []
-    for email in emails:
+
+def _suppress(app: App, named: Sequence[tuple[str, str]], reason: str) -> None:
+    """Adds the addresses, each with the place where it stands."""
+    from digestbot.addresses import check_address
+    from digestbot.storage.suppressions import HASHED
+
+    problems, valid, hashes = [], [], set()
+    for place, text in named:
         try:
-            valid.append(check_address(email))
+            email = _address(text)
+            if email.startswith(HASHED):
+                hashes.add(email)
+            else:
+                valid.append(check_address(email))
         except ValueError as error:
-            problems.append(f"{email}: {error}")
+            problems.append(f"{place}: {error}")
     if problems:
-        raise UsageError("\n".join(problems))
+        more = [f"... and {len(problems) - MOST_TOLD} more"] if len(problems) > MOST_TOLD else []
+        raise UsageError("\n".join([*problems[:MOST_TOLD], *more, "nothing was added"]))
     with app.storage() as storage, storage.transaction():
         added = sum(storage.suppressions.add(e, reason=reason, at=app.now()) for e in valid)
-    say(f"{added} added, {len(valid) - added} were on the list already")
+        strange = hashes - {email for email, _, _ in storage.suppressions.all()} if hashes else set()
+    say(f"{added} added, {len(valid) + len(hashes) - added - len(strange)} were on the list already")
+    if strange:
+        say(
+            f"{len(strange)} left out that another database knows by a hash: `migrate` and `backup` carry those"
+        )
+        sys.exit(1)

@@ -10,6 +10,7 @@ from datetime import datetime
 from digestbot.storage.database import Database, from_epoch, in_blocks, placeholders, to_epoch
 from digestbot.storage.subscribers import email_key
 
+HASHED = "hash:"  # begins what stands for a deleted address
 _SALT = "salt of deleted addresses"
 
 
@@ -77,4 +78,4 @@ class SuppressionStore:
 
 
 def _hashed(salt: str, key: str) -> str:
-    return "hash:" + hmac.digest(salt.encode(), key.encode(), "sha256").hex()
+    return HASHED + hmac.digest(salt.encode(), key.encode(), "sha256").hex()
