@@ -109,6 +109,16 @@ class Renderer:
         """Looks at the digest's page now, for all forks at once."""
         self._room  # noqa: B018
 
+    def left_out(self) -> list[str]:
+        """What every digest needs and its page has not, as `email/digest/body.txt has no {{ papers }}`."""
+        pages = {"body.html": self._page.html, "body.txt": self._page.text}
+        return [
+            f"email/digest/{name} has no {{{{ {needed} }}}}"
+            for name, form in pages.items()
+            for needed in ("papers", "unsubscribe_url")
+            if needed not in form.names
+        ]
+
     # ---- a paper's card ---------------------------------------------------------------------------------------
 
     def cards(self, papers: Sequence[Paper]) -> dict[PaperId, Card]:

@@ -86,7 +86,7 @@ def ingest(desk: Desk) -> RunReport:
         log.info(
             "drop %s: %d new, %d known, %d updated, %d rejected%s",
             *(drop.path, drop.new, drop.known, drop.updated, len(drop.rejected)),
-            f"; held: {drop.held}" if drop.held else "",
+            f"; held: {drop.held}" if drop.held else "" if drop.usable else f"; {drop.rejected[0].reason}",
         )
     note_run(desk, report, _now())
     return report

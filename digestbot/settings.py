@@ -22,7 +22,7 @@ import dotenv
 from dotenv.parser import parse_stream
 
 from digestbot.addresses import check_address
-from digestbot.errors import SettingsError
+from digestbot.errors import SettingsError, in_short
 
 T = TypeVar("T")
 PREFIX = "DIGESTBOT_"
@@ -174,8 +174,11 @@ def read_env_file(path: Path) -> dict[str, str]:
     logging.getLogger("dotenv").setLevel(logging.ERROR)  # _bad_lines() names them
     try:
         found = dotenv.dotenv_values(path, interpolate=False, encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"{path}: cannot be read: {error}"]) from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise SettingsError([f"{path}: line {line}: is not UTF-8; save it as that"]) from error
+    except OSError as error:
+        raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
     return {name: value for name, value in found.items() if name.startswith(PREFIX) and value is not None}
 
 
@@ -217,14 +220,14 @@ def _parse(values: Mapping[str, str], slips: Sequence[str]) -> Settings:
 # ---- one parser a kind of value; each raises ValueError with what to write instead ---------------------------------
 
 
-def _number(kind: Callable[[str], T], lowest: float, what: str) -> Callable[[str], T]:
+def _number(kind: Callable[[str], T], lowest: float, highest: float, what: str) -> Callable[[str], T]:
     def parse(text: str) -> T:
         try:
             value = kind(text)
         except ValueError:
             raise ValueError(f"{text!r} is not {what}") from None
-        if not lowest <= float(value) < float("inf"):  # type: ignore[arg-type]
-            raise ValueError(f"{text} must be {lowest:g} or more")
+        if not lowest <= value <= highest:  # type: ignore[operator]
+            raise ValueError(f"{text} must be from {lowest:g} to {highest:,g}")
         return value
 
     return parse
@@ -309,7 +312,18 @@ def _secrets(text: str) -> tuple[str, ...]:
 def _signup(text: str) -> str:
     if text in ("open", "closed") or re.fullmatch(r"domains:[^\s,]+(,[^\s,]+)*", text):
         return text
-    raise ValueError(f"{text!r} must be open, closed or domains:example.org,...")
+    raise ValueError(f"{text!r} must be open, closed or domains:example.org,... without blanks")
+
+
+def _dns_name(text: str) -> str:
+    """A selector or a domain, as it stands in a signature and in DNS."""
+    try:
+        name = text.encode("idna").decode()
+    except UnicodeError:
+        name = ""
+    if len(name) > 200 or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", name):
+        raise ValueError(f"{in_short(text)} must be letters, digits, hyphens and dots, as in DNS")
+    return name
 
 
 def _networks(text: str) -> tuple[str, ...]:
@@ -351,9 +365,9 @@ _PARSERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "STATE": ("state", Path),
     "DATABASE": ("database", _database),
     "SMTP_URL": ("smtp_url", _smtp_url),
-    "SMTP_CONNECTIONS": ("smtp_connections", _number(int, 1, "a whole number")),
-    "SMTP_RATE": ("smtp_rate", _number(float, 0.001, "a number")),
-    "SMTP_DAILY_LIMIT": ("smtp_daily_limit", _number(int, 1, "a whole number")),
+    "SMTP_CONNECTIONS": ("smtp_connections", _number(int, 1, 1000, "a whole number")),
+    "SMTP_RATE": ("smtp_rate", _number(float, 0.001, 1e6, "a number")),
+    "SMTP_DAILY_LIMIT": ("smtp_daily_limit", _number(int, 1, 10**9, "a whole number")),
     "FROM": ("from_", _mailbox),
     "REPLY_TO": ("reply_to", _mailbox),
     "BOUNCE_ADDRESS": ("bounce_address", _address),
@@ -365,12 +379,12 @@ _PARSERS: dict[str, tuple[str, Callable[[str], object]]] = {
     "ADMIN_PASSWORD": ("admin_password", str),
     "TRUSTED_PROXIES": ("trusted_proxies", _networks),
     "TEMPLATES": ("templates", _folder),
-    "WINDOW_DAYS": ("window_days", _number(int, 1, "a whole number")),
-    "MAX_LATENESS_HOURS": ("max_lateness_hours", _number(float, 0, "a number")),
-    "EXPECT_DROP_HOURS": ("expect_drop_hours", _number(float, 0, "a number")),
+    "WINDOW_DAYS": ("window_days", _number(int, 1, 36_500, "a whole number")),
+    "MAX_LATENESS_HOURS": ("max_lateness_hours", _number(float, 0, 876_000, "a number")),
+    "EXPECT_DROP_HOURS": ("expect_drop_hours", _number(float, 0, 876_000, "a number")),
     "ON_DOUBT": ("on_doubt", _choice("resend", "hold")),
     "DKIM_KEY": ("dkim_key", _file),
-    "DKIM_SELECTOR": ("dkim_selector", str),
-    "DKIM_DOMAIN": ("dkim_domain", str),
+    "DKIM_SELECTOR": ("dkim_selector", _dns_name),
+    "DKIM_DOMAIN": ("dkim_domain", _dns_name),
     "EMBEDDING_MODEL": ("embedding_model", _model),
 }

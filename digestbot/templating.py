@@ -64,6 +64,12 @@ class Templates:
             raise TemplateError(f"{name}: there is no such file among the templates") from error
 
 
+def strangers(folder: Path) -> list[str]:
+    """The files of an operator's folder that override nothing."""
+    own = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    return [str(path) for path in own if not (PACKAGED / path.relative_to(folder)).is_file()]
+
+
 class _Folder(jinja2.FileSystemLoader):
     """Says which file it is that cannot be read."""
 

@@ -158,6 +158,20 @@ def test_a_template_that_does_not_render(healthy: Household) -> None:
     one_trouble(healthy, "FAIL", "templates", "mine/email/confirm/body.txt, line 2", "nobody_knows_this")
 
 
+def test_a_template_without_what_a_digest_needs(healthy: Household) -> None:
+    Path("mine/email/digest").mkdir(parents=True)
+    Path("mine/email/digest/body.txt").write_text("{{ papers }}\n")
+    healthy.set("TEMPLATES", "mine")
+    one_trouble(healthy, "warn", "templates", "email/digest/body.txt has no {{ unsubscribe_url }}")
+
+
+def test_a_template_that_replaces_nothing(healthy: Household) -> None:
+    Path("mine/email/digest").mkdir(parents=True)
+    Path("mine/email/digest/subjekt.txt").write_text("{{ title }}")
+    healthy.set("TEMPLATES", "mine")
+    one_trouble(healthy, "warn", "templates", "mine/email/digest/subjekt.txt replaces nothing", "theming.md")
+
+
 def test_a_model_folder_without_a_model(healthy: Household) -> None:
     Path("model/1_Pooling").mkdir(parents=True)
     healthy.set("EMBEDDING_MODEL", "model")

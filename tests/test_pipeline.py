@@ -243,7 +243,7 @@ def test_a_pass_that_ends_early_still_tells_of_its_drops(household: Household) -
     assert answer.code == 1
     assert answer.json["drops"] == {"read": 2, "rejected": 1}
     assert "good.jsonl: jsonl: 1 new" in answer.err
-    assert "bad.bin" in answer.err
+    assert "bad.bin: not read: a binary file" in answer.err
     assert answer.err.endswith(
         "digestbot: mine/email/card.html, line 1: 'digestbot.cards.Content object' has no attribute 'feathers'\n"
     )

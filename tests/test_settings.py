@@ -55,10 +55,24 @@ def test_all_wrong_ones_are_named_at_once() -> None:
         ("TEMPLATES", "/nowhere/at/all"),
         ("DATABASE", "mysql://x"),
         ("DKIM_SELECTOR", "alone"),
+        ("DKIM_SELECTOR", "s1; x=y"),
+        ("DKIM_DOMAIN", "example..org"),
+        ("WINDOW_DAYS", "99999999999"),
+        ("MAX_LATENESS_HOURS", "1e300"),
+        ("EXPECT_DROP_HOURS", "1e12"),
+        ("SMTP_CONNECTIONS", "1000000"),
+        ("SMTP_DAILY_LIMIT", "1" + "0" * 30),
     ],
 )
 def test_a_wrong_one_is_named(name: str, value: str) -> None:
-    assert any(line.startswith("DIGESTBOT_") for line in problems({name: value}))
+    named = {line.partition(":")[0] for line in problems({name: value})}
+    assert named == {f"DIGESTBOT_{name}"} or (value == "alone" and len(named) == 2)
+
+
+def test_an_env_file_that_is_no_utf_8_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"DIGESTBOT_SIGNUP=open\nDIGESTBOT_FROM=Caf\xe9 <a@example.org>\n")
+    with pytest.raises(SettingsError, match=r"\.env: line 2: is not UTF-8"):
+        read_settings(tmp_path, {})
 
 
 def test_secrets_are_in_no_error_and_no_repr(tmp_path: Path) -> None:

@@ -91,10 +91,13 @@ def tell(report: DropReport) -> None:
     if report.held:
         say(f"{report.path}: held: {report.held}; `digestbot drops release` takes it")
         return
+    if report.format is None:
+        say(f"{report.path}: not read: {'; '.join(rejection.reason for rejection in report.rejected)}")
+        return
     counts = (
         f"{report.new} new, {report.known} known, {report.updated} updated, {len(report.rejected)} rejected"
     )
-    say(f"{report.path}: {report.format or 'no known format'}: {counts}")
+    say(f"{report.path}: {report.format}: {counts}")
     for rejection in report.rejected[:20]:
         place = (
             f"line {rejection.line}: "

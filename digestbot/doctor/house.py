@@ -21,6 +21,7 @@ from digestbot.sample_mails import try_templates
 from digestbot.settings import Settings
 from digestbot.storage import Storage, check_schema, open_as_it_is
 from digestbot.storage.copies import damage, find_flaw
+from digestbot.templating import strangers
 
 RELEASED = datetime(2026, 1, 1, tzinfo=UTC)  # no clock is right that shows an earlier time
 AHEAD = timedelta(hours=1)
@@ -138,14 +139,20 @@ def check_templates(settings: Settings) -> Iterator[Finding]:
         settings.base_url, [derive_key(key) for key in settings.secret_keys or ("a key for samples",)]
     )
     try:
-        try_templates(make_renderer(settings, links))
+        renderer = make_renderer(settings, links)
+        try_templates(renderer)
     except TemplateError as error:
         yield fail("templates", str(error), "mend the file, or take it out of DIGESTBOT_TEMPLATES")
-    else:
-        yield ok(
-            "templates",
-            f"all mails render{f', with those of {settings.templates}' if settings.templates else ''}",
-        )
+        return
+    yield ok(
+        "templates",
+        f"all mails render{f', with those of {settings.templates}' if settings.templates else ''}",
+    )
+    for said in renderer.left_out():
+        yield warn("templates", said, "write it where readers should find it")
+    for path in strangers(settings.templates) if settings.templates else ():
+        mend = "give it the name of a packaged template (docs/theming.md), or leave it if one of yours includes it"
+        yield warn("templates", f"{path} replaces nothing", mend)
 
 
 def check_ranker(settings: Settings) -> Iterator[Finding]:
