@@ -154,6 +154,8 @@ def _sqlite_path(settings: Settings) -> Path:
 @contextmanager
 def new_file(target: Path) -> Iterator[Path]:
     """An empty file of mode 0600 beside the target, which becomes the target at the end and never replaces another."""
+    if not target.name:
+        raise UsageError(f"{target}: is a folder; name a file")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

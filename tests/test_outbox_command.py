@@ -105,3 +105,12 @@ def test_all_entries_are_listed(household: Household) -> None:
     listed = household.do("outbox", "list")
     assert len(listed.out.splitlines()) == 1001
     assert "and 100 more; --json lists all" in listed.err
+
+
+@pytest.mark.parametrize("action", ["release", "drop"])
+def test_a_number_that_is_no_entry_is_told(household: Household, action: str) -> None:
+    for number in ("99999999999999999999", "0", "7"):
+        answer = household.run("outbox", action, number)
+        assert answer.code == 2
+        assert number in answer.err
+        assert "unexpected" not in answer.err

@@ -259,3 +259,15 @@ def test_an_export_is_whole_private_and_overwrites_nothing(ada: Household) -> No
     again = ada.run("subscribers", "export", "--out", "all.jsonl")
     assert (again.code, "all.jsonl: exists already" in again.err) == (2, True)
     assert not [path for path in ada.folder.iterdir() if path.name.endswith(".part")]
+
+
+@pytest.mark.parametrize(
+    "words", [("subscribers", "show"), ("suppressions", "remove"), ("drops", "show"), ("explain",)]
+)
+def test_bytes_that_are_no_text_are_told(household: Household, words: tuple[str, ...]) -> None:
+    answer = household.run(*words, "\udcff")
+    assert (answer.code, answer.err) == (2, "digestbot: '\\udcff' is not UTF-8 text\n")
+
+
+def test_an_export_needs_the_name_of_a_file(ada: Household) -> None:
+    assert ada.run("subscribers", "export", "--out", "").err == "digestbot: .: is a folder; name a file\n"

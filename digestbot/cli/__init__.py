@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import click
 
 import digestbot
-from digestbot.errors import DigestbotError
+from digestbot.errors import DigestbotError, in_short
 
 # name -> (module, one line of help); in the order of --help
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -128,6 +128,8 @@ def describe_error(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):
         wrong = isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError | PermissionError)
         return f"{error.filename or 'output'}: {error.strerror or error}", 2 if wrong else 1
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return f"{in_short(error.object)} is not UTF-8 text", 2
     return f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1  # a defect of ours
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from digestbot.model import OutboxEntry
 
 ROWS = 1000  # of the table for people
+ENTRY = click.IntRange(1, 2**63 - 1)  # what an id can be
 
 
 @click.group("outbox")
@@ -65,7 +66,7 @@ def _as_row(entry: OutboxEntry) -> tuple[object, ...]:
 
 
 @outbox_command.command("release")
-@click.argument("ids", nargs=-1, required=True, type=int)
+@click.argument("ids", nargs=-1, required=True, type=ENTRY)
 @pass_app
 def release(app: App, ids: tuple[int, ...]) -> None:
     """Send held entries again in the next run."""
@@ -79,7 +80,7 @@ def release(app: App, ids: tuple[int, ...]) -> None:
 
 
 @outbox_command.command("drop")
-@click.argument("ids", nargs=-1, required=True, type=int)
+@click.argument("ids", nargs=-1, required=True, type=ENTRY)
 @pass_app
 def drop(app: App, ids: tuple[int, ...]) -> None:
     """End waiting or held entries; a digest's papers are candidates again."""
