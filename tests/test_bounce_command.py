@@ -64,6 +64,16 @@ def test_a_dead_address_is_suppressed_once(
             ]
         }
     assert status_of(household) == "suppressed"
+    shown = household.do("subscribers", "show", "ada@example.org", "--json").json
+    [bounce] = shown["bounces"]
+    assert {**bounce, "detail": ""} == {
+        "slot": "2026-01-05",
+        "at": NOW,
+        "kind": "hard",
+        "status": "5.1.1",
+        "detail": "",
+    }
+    assert f"2026-01-05, {NOW}, hard, 5.1.1" in household.do("subscribers", "show", "ada@example.org").out
 
 
 def test_a_forged_tag_changes_nothing(household: Household, sender: str) -> None:

@@ -195,9 +195,10 @@ def test_a_digest_never_tried_is_late_after_the_limit(storage: Storage) -> None:
 
 def test_once_tried_it_has_a_day(storage: Storage) -> None:
     queue_digests(storage, ["ada@one.example"])
-    storage.db.execute("UPDATE outbox SET attempts = 1, state = 'deferred'")
+    storage.db.execute("UPDATE outbox SET attempts = 1, state = 'deferred', next_attempt_at = due_at + 90000")
     assert storage.outbox.expire(NOW + timedelta(hours=24), SOON) == {}
     assert storage.outbox.expire(NOW + timedelta(hours=24, seconds=1), SOON) == {EntryState.FAILED: 1}
+    assert storage.db.row("SELECT state, next_attempt_at FROM outbox") == ("failed", None)
 
 
 def test_other_kinds_wait_longer(storage: Storage) -> None:

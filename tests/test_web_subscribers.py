@@ -116,6 +116,13 @@ def test_signing_up_confirming_and_seeing_the_first_digest(own: World) -> None:
     assert len(own.mails(EntryKind.WELCOME)) == 1
 
 
+def test_topics_may_be_posted_as_they_are_written_for_an_import(own: World) -> None:
+    own.post("/subscribe", {"email": "new@example.org", "topics": "moss; birds\nreefs"})
+    found = own.find("new@example.org")
+    assert found is not None
+    assert [topic.name for topic in found.preferences.topics] == ["moss", "birds", "reefs"]
+
+
 def test_a_confirmation_expires_after_seven_days(own: World) -> None:
     own.post("/subscribe", {"email": "late@example.org", "topic": "moss"})
     link = mail_link(own, EntryKind.CONFIRM)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +18,7 @@ from digestbot.wording import counted
 
 if TYPE_CHECKING:
     from digestbot.model import Subscriber
+    from digestbot.storage.bounces import BounceRecord
     from digestbot.subscriptions import Office
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -141,7 +141,7 @@ def show(app: App, email: str, as_json: bool) -> None:
                 for v in votes
                 if v.paper_id in papers
             ],
-            "bounces": [_bounce(asdict(b)) for b in storage.bounces.of_subscriber(subscriber.id)],
+            "bounces": [_bounce(record) for record in storage.bounces.of_subscriber(subscriber.id)],
         }
     if as_json:
         print_json(report)
@@ -302,11 +302,13 @@ def _first_digest(subscriber: Subscriber) -> str:
     return "paused until resumed" if subscriber.next_due_at else "nothing is due"
 
 
-def _bounce(record: dict[str, Any]) -> dict[str, object]:
+def _bounce(record: BounceRecord) -> dict[str, object]:
     return {
-        name: timestamp(value) if isinstance(value, datetime) else value
-        for name, value in record.items()
-        if name != "subscriber_id"
+        "slot": None if record.slot is None else record.slot.isoformat(),
+        "at": timestamp(record.at),
+        "kind": record.kind,
+        "status": record.status,
+        "detail": record.detail,
     }
 
 

@@ -348,8 +348,8 @@ class OutboxStore:
         with self.db.transaction():
             for condition, wait, state in rules:
                 ended[state] += self.db.execute(
-                    f"UPDATE outbox SET state = ?, finished_at = ?, reply = COALESCE(reply, 'too late')"
-                    f" WHERE {WAITING} AND {condition} AND due_at < ?",
+                    "UPDATE outbox SET state = ?, finished_at = ?, next_attempt_at = NULL,"
+                    f" reply = COALESCE(reply, 'too late') WHERE {WAITING} AND {condition} AND due_at < ?",
                     (state, to_epoch(now), to_epoch(now - wait)),
                 )
         return +ended

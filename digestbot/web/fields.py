@@ -13,6 +13,7 @@ from digestbot.web.visit import Form
 
 _INDEX = re.compile(r"topic-(\d{1,4})-(?:name|terms|exclude|authors|categories|weight)")
 _LISTS = ("terms", "exclude", "authors", "categories")
+_NAMED = {"topic", "topics"}
 _PLAIN = ("timezone", "send_at", "max_papers", "min_score", "trending_share")
 WEEKDAY_NAMES = dict(
     zip(WEEKDAYS, ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), strict=True)
@@ -55,8 +56,8 @@ def written_form(form: Form) -> dict[str, object]:
         found["quiet_week"] = bool(form.text("quiet_week"))
     if "topics-shown" in form.fields:
         found["topics"] = [_topic(row) for row in rows(form)]
-    elif "topic" in form.fields:
-        found["topics"] = list(dict.fromkeys(form.lines("topic")))
+    elif _NAMED & form.fields.keys():
+        found["topics"] = _named(form)
     return found
 
 
@@ -72,14 +73,20 @@ def rows(form: Form) -> list[TopicRow]:
     return found
 
 
+def _named(form: Form) -> list[str]:
+    """Topics by name alone: `topic`, one a line, or `topics`, separated by `;` too, as in an import."""
+    names = form.lines("topic") + [name for text in form.texts("topics") for name in _entries(text)]
+    return list(dict.fromkeys(names))
+
+
 def view(subscriber: Subscriber, form: Form | None = None) -> FormView:
     """What the form shows: what was posted where something was, else what is stored."""
     schedule, preferences = subscriber.schedule, subscriber.preferences
     form = form or Form()
     if "topics-shown" in form.fields:
         topics = rows(form)
-    elif "topic" in form.fields:
-        topics = [TopicRow(name=text, terms=text) for text in form.lines("topic")]
+    elif _NAMED & form.fields.keys():
+        topics = [TopicRow(name=text, terms=text) for text in _named(form)]
     else:
         topics = [_row(topic) for topic in preferences.topics]
     return FormView(
