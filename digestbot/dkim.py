@@ -52,7 +52,9 @@ class DkimSigner:
         """Reads a PEM file without passphrase; raises SettingsError naming DIGESTBOT_DKIM_KEY."""
         try:
             key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-        except (OSError, ValueError, TypeError):
+        except OSError as error:
+            raise SettingsError([f"DIGESTBOT_DKIM_KEY: {path} cannot be read: {error.strerror}"]) from None
+        except (ValueError, TypeError):
             raise SettingsError(
                 [f"DIGESTBOT_DKIM_KEY: {path} is no private key in PEM without passphrase"]
             ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,9 @@ class Templates:
             raise TemplateError(
                 f"{override}: is no folder; DIGESTBOT_TEMPLATES names a folder with templates"
             )
+        for within in (override, *override.rglob("*")) if override is not None else ():
+            if within.is_dir() and not os.access(within, os.R_OK | os.X_OK):
+                raise TemplateError(f"{within}: cannot be read; mend the folder's rights")
         folders = [folder for folder in (override, PACKAGED) if folder is not None]
         self._environment = jinja2.Environment(
             loader=jinja2.ChoiceLoader([_Folder(folder) for folder in folders]),

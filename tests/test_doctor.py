@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from tests.household import Answer, Household, household
-from tests.smtp_servers import SmtpServer, make_certificate
+from tests.smtp_servers import Misbehave, SmtpServer, make_certificate
 
 __all__ = ["household"]
 
@@ -219,6 +219,9 @@ def test_keys_that_will_not_do(healthy: Household) -> None:
     Path("dkim.pem").write_text("no key")
     sign_with(healthy, "dkim.pem")
     one_trouble(healthy, "FAIL", "DKIM", "dkim.pem", "PEM")
+    sign_with(healthy, "state")
+    one_trouble(healthy, "FAIL", "settings", "state is not a file")
+    sign_with(healthy, "dkim.pem")
     write_key("dkim.pem", rsa.generate_private_key(65537, 1024))
     one_trouble(healthy, "FAIL", "DKIM", "1024 bits", "2048")
     write_key("ed.pem", ed25519.Ed25519PrivateKey.generate())
@@ -268,6 +271,21 @@ def test_no_starttls(healthy: Household) -> None:
 def test_nobody_listens(healthy: Household) -> None:
     healthy.server.kill()
     one_trouble(healthy, "FAIL", "mail server", "refused", f"port {healthy.server.port}")
+
+
+@pytest.mark.parametrize(
+    ("greeting", "mend"),
+    [
+        ("554 go away", "ask whoever runs the mail server"),
+        ("hello world", "look at the port"),
+        (Misbehave.DROP, "look at the port"),
+    ],
+)
+def test_a_server_that_greets_in_another_way(
+    healthy: Household, greeting: str | Misbehave, mend: str
+) -> None:
+    healthy.server.script = lambda stage, argument: greeting if stage == "connect" else None
+    one_trouble(healthy, "FAIL", "mail server", mend)
 
 
 def test_a_host_that_is_not_known(healthy: Household) -> None:

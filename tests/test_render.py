@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import threading
 import unicodedata
@@ -458,6 +459,27 @@ def test_a_file_that_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
     path.write_bytes(b"<p>\n\xff</p>")
     with pytest.raises(TemplateError, match=rf"^{path}, line 2: is not UTF-8"):
         try_templates(make_renderer(tmp_path))
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    """And its files are not taken for files that are not there."""
+    write(tmp_path, "email/card.txt", "mine")
+    (tmp_path / "email").chmod(0)
+    child = os.fork()
+    if child == 0:
+        said = ""
+        try:
+            os.chdir(tmp_path)  # below folders that are root's alone
+            tmp_path.chmod(0o755)
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            make_renderer(Path())
+        except TemplateError as error:
+            said = str(error)
+        finally:
+            os._exit(0 if said.startswith("email: cannot be read") else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    (tmp_path / "email").chmod(0o700)
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -181,7 +181,9 @@ def _write_problem(folder: Path) -> str | None:
         with tempfile.TemporaryFile(dir=place):
             return None
     except OSError as error:
-        return f"{place}: {error.strerror}" + ("" if place == folder else f" ({folder} is missing)")
+        return f"{place}: {error.strerror}" + (
+            "" if place == folder.absolute() else f" ({folder} is missing)"
+        )
 
 
 def _nearest(path: Path) -> Path:

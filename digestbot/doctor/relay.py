@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import smtplib
 import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,8 +60,8 @@ def _privacy(server: SmtpSettings) -> Iterator[Finding]:
 
 
 def _advice(server: SmtpSettings, error: ServerRefused) -> str:
-    if error.stage is Stage.CONNECT:
-        return _about_connecting(server, error.__cause__)
+    if error.stage is Stage.CONNECT and not error.reply.code:
+        return _about_connecting(server, error)
     if error.stage is Stage.TLS:
         return _about_tls(server, error)
     if error.stage is Stage.AUTH:
@@ -79,10 +80,13 @@ def _about_tls(server: SmtpSettings, error: ServerRefused) -> str:
     return "the server offers no STARTTLS here: try smtps://, mostly on port 465, or port 587"
 
 
-def _about_connecting(server: SmtpSettings, cause: BaseException | None) -> str:
+def _about_connecting(server: SmtpSettings, error: ServerRefused) -> str:
+    cause = error.__cause__
     if isinstance(cause, socket.gaierror):
         return "DIGESTBOT_SMTP_URL: the host's name is not known; check its spelling and this machine's DNS"
-    if isinstance(cause, OSError) and "timed out" not in str(cause) and server.is_loopback:
+    if isinstance(cause, smtplib.SMTPException) or "no reply" in error.reply.text:
+        return "something listens there, but not for mails in this way: look at the port; 465 mostly wants smtps://"
+    if isinstance(cause, ConnectionRefusedError) and server.is_loopback:
         return f"nothing listens on port {server.port} of this machine: start a mail server, or set DIGESTBOT_SMTP_URL"
     others = [port for port in open_ports(server.host) if port != server.port]
     if others:

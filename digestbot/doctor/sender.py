@@ -72,7 +72,7 @@ def check_dkim(settings: Settings) -> Iterator[Finding]:
     try:
         signer = make_signer(settings)
     except SettingsError as error:
-        yield fail("DKIM", str(error), "openssl genrsa -out dkim.pem 2048 makes a key")
+        yield fail("DKIM", str(error), "mend it, or make a new one: openssl genrsa -out dkim.pem 2048")
         return
     if signer is None:
         yield ok("DKIM", "left to the mail server: make sure that it signs for From's domain")

@@ -105,7 +105,7 @@ class DropFolder:
                 _report_path(target).write_text(text + "\n", encoding="utf-8", errors="replace")
         except OSError as error:
             raise DigestbotError(
-                f"{path}: is read, but cannot be moved to {to}: {error.strerror}; mend the folder's rights"
+                f"{path}: is read, but cannot be moved to {to}: {error.strerror}; mend the rights of both folders"
             ) from error
         return target
 

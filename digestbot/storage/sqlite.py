@@ -21,10 +21,15 @@ _MEND = {  # primary result code -> what to do
     sqlite3.SQLITE_BUSY: "; another process has held it for a minute: stop that one, or try again",
     sqlite3.SQLITE_FULL: "; free some disk space, nothing is lost",
     sqlite3.SQLITE_IOERR: "; the disk is full or failing, or a file may grow no more: mend that, nothing is lost",
+    sqlite3.SQLITE_CANTOPEN: "; see that it is a file, and it and its folder writable for this user",
     sqlite3.SQLITE_READONLY: "; make file and folder writable for this user",
     sqlite3.SQLITE_CORRUPT: "; restore a backup: `digestbot restore`",
     sqlite3.SQLITE_NOTADB: "; it is no SQLite database: move it away, or set DIGESTBOT_DATABASE",
 }
+
+
+def _mend(error: Exception) -> str:
+    return _MEND.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "")
 
 
 class _Undo(Exception):
@@ -47,8 +52,7 @@ class _Told:
             error,
             sqlite3.IntegrityError | sqlite3.ProgrammingError,  # defects of ours
         ):
-            mend = _MEND.get(error.sqlite_errorcode & 0xFF, "")
-            raise StorageError(f"{self._name}: {error}{mend}") from error
+            raise StorageError(f"{self._name}: {error}{_mend(error)}") from error
 
 
 class _Turnstile:
@@ -118,7 +122,7 @@ class SqliteDatabase:
             self.execute("PRAGMA synchronous = full")
             self.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         except (sqlite3.Error, OSError) as error:
-            raise StorageError(f"{target}: {error}") from error
+            raise StorageError(f"{target}: {error}{_mend(error)}") from error
 
     def execute(self, sql: str, values: Sequence[Value] = ()) -> int:
         with self._told:
