@@ -346,14 +346,14 @@ def test_links_and_pipes_are_refused(folder: DropFolder, tmp_path: Path) -> None
 
 def test_odd_names_are_shown_and_kept(folder: DropFolder) -> None:
     papers = store()
-    names = ["new\nline.txt", "x" * 255, "-rf", "näme \u202e.txt"]
+    names = ["new\nline.txt", "x" * 255, "a." + "b" * 253, "é" * 120 + ".a.jsonl", "-rf", "näme \u202e.txt"]
     for name in names:
         written(folder.incoming, "nothing", name)
     written(folder.incoming, "nothing", os.fsdecode(b"bad\xff.txt"))
     found = ingest_waiting(papers, folder, now=NOW)
-    assert len(found.reports) == 5
+    assert len(found.reports) == 7
     assert all(Path(r.path).name.isprintable() for r in found.reports)
-    assert len(list(folder.rejected.iterdir())) == 10
+    assert len(list(folder.rejected.iterdir())) == 14
     assert not list(folder.incoming.iterdir())
 
 

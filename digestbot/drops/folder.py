@@ -20,6 +20,7 @@ from digestbot.errors import DigestbotError
 
 SETTLE_S = 1.0
 _MAX_NAME_BYTES = 255
+_MAX_SUFFIX_BYTES = 100  # a longer one is cut as part of the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,9 @@ def _report_path(target: Path) -> Path:
 
 def _free_name(folder: Path, name: str, *, with_report: bool) -> Path:
     """Claims a name that nothing in the folder has, by making it; `drop.txt` becomes `drop-2.txt` if need be."""
-    stem, dot, suffix = name.partition(".") if not name.startswith(".") else (name, "", "")
+    stem, dot, suffix = name.partition(".")
+    if not stem or len(os.fsencode(suffix)) > _MAX_SUFFIX_BYTES:
+        stem, dot, suffix = name, "", ""
     stem = _cut(stem, _MAX_NAME_BYTES - len(os.fsencode(dot + suffix)) - 20)
     for number in range(1, 1_000_000):
         target = folder / (f"{stem}-{number}{dot}{suffix}" if number > 1 else f"{stem}{dot}{suffix}")
@@ -136,7 +139,7 @@ def _free_name(folder: Path, name: str, *, with_report: bool) -> Path:
             for made, claim in enumerate(claims):
                 try:
                     os.close(os.open(claim, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640))
-                except FileExistsError:
+                except OSError:
                     for other in claims[:made]:
                         other.unlink()
                     raise
