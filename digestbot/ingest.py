@@ -174,8 +174,9 @@ def report_json(report: DropReport) -> dict[str, object]:
 
 
 def _rejection_json(rejection: Rejection) -> dict[str, object]:
-    where = {"line": rejection.line, "entry": rejection.entry}
-    return {**{name: value for name, value in where.items() if value is not None}, "reason": rejection.reason}
+    places = {"line": rejection.line, "entry": rejection.entry}
+    where = {name: place for name, place in places.items() if place is not None}
+    return {**(where or {"line": 1}), "reason": rejection.reason}  # a drop as a whole: where it begins
 
 
 # ---- one drop ---------------------------------------------------------------------------------------------------

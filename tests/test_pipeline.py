@@ -267,7 +267,9 @@ def test_a_useless_drop_is_reported_and_kept(
     assert answer.json["drops"] == {"read": 1, "rejected": 1}
     kept = Path("state/drops/rejected") / name
     assert kept.read_bytes() == content
-    assert reason in json.loads(kept.with_name(f"{name}.report.json").read_text())["rejected"][0]["reason"]
+    rejected = json.loads(kept.with_name(f"{name}.report.json").read_text())["rejected"]
+    assert reason in rejected[0]["reason"]
+    assert all({"line", "entry"} & entry.keys() for entry in rejected)
 
 
 HOSTILE = {
