@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from digestbot.storage.subscribers import BY_STATUS, DUE, NEXT_DUE
+from digestbot.storage.subscribers import BY_STATUS, DUE, NEXT_DUE, PLANNED_AFTER
 from tests.many_subscribers import NOW, make_storage
 
 AT = int(NOW.timestamp())
@@ -42,7 +42,11 @@ def test_subscribers_are_counted_without_looking_at_each(database: Path) -> None
     assert steps(database, BY_STATUS, ()) < 200
 
 
-@pytest.mark.parametrize(("sql", "values"), [(DUE, (AT, 1000)), (NEXT_DUE, ())], ids=["due", "next due"])
+@pytest.mark.parametrize(
+    ("sql", "values"),
+    [(DUE, (AT, 1000)), (NEXT_DUE, ()), (PLANNED_AFTER, (AT,))],
+    ids=["due", "next due", "far ahead"],
+)
 def test_the_plan_is_a_search_in_the_index_without_sorting(
     database: Path, sql: str, values: tuple[int, ...]
 ) -> None:
