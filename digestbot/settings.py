@@ -273,6 +273,7 @@ def _base_url(text: str) -> str:
         raise ValueError(f"{text!r} is not a URL such as https://papers.example.org")
     if re.search(r"[\s<>\"']", text) or parts.username:
         raise ValueError("must hold neither white space, quotes nor a user")
+    _host(parts.hostname)
     _ = parts.port  # raises ValueError for a port out of range
     return text.rstrip("/")
 
@@ -291,6 +292,7 @@ def _smtp_url(text: str) -> str:
         raise ValueError(
             "must be SCHEME://[user:password@]HOST[:PORT], with special characters percent-encoded"
         )
+    _host(host)
     return text
 
 
@@ -324,6 +326,11 @@ def _dns_name(text: str) -> str:
     if len(name) > 200 or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", name):
         raise ValueError(f"{in_short(text)} must be letters, digits, hyphens and dots, as in DNS")
     return name
+
+
+def _host(text: str) -> None:
+    if ":" not in text:  # else it is an address of IPv6, which urlsplit looked at
+        _dns_name(text)
 
 
 def _networks(text: str) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import jinja2
@@ -45,17 +46,15 @@ class Templates:
 
     def render(self, name: str, values: Mapping[str, object]) -> str:
         """Raises TemplateError that names file and line, whatever goes wrong in the template."""
-        try:
+        with _in_our_words(name):
             return self._environment.get_template(name).render(values)
-        except TemplateError:
-            raise
-        except jinja2.TemplateNotFound as error:
-            raise TemplateError(f"{error.name}: there is no such template (needed by {name})") from error
-        except jinja2.TemplateSyntaxError as error:
-            where = error.filename or error.name or name
-            raise TemplateError(f"{where}, line {error.lineno}: {error.message}") from error
-        except Exception as error:  # whatever an operator's expression raises
-            raise TemplateError(f"{_place(error, name)}: {error or type(error).__name__}") from error
+
+    def compile(self, folder: str) -> None:
+        """Raises TemplateError for what cannot be one among the `.html` of a folder; what they show is not looked at."""
+        for name in self._environment.list_templates(extensions=("html",)):
+            if name.startswith(folder):
+                with _in_our_words(name):
+                    self._environment.get_template(name)
 
     def source(self, name: str) -> tuple[str, str]:
         """Path and text of a file that is no template (a style sheet), after overrides. Raises TemplateError."""
@@ -94,6 +93,22 @@ class _Folder(jinja2.FileSystemLoader):
 
     def _path(self, template: str) -> Path:
         return Path(self.searchpath[0]) / template
+
+
+@contextmanager
+def _in_our_words(name: str) -> Iterator[None]:
+    """What goes wrong with the template of this name as a TemplateError."""
+    try:
+        yield
+    except TemplateError:
+        raise
+    except jinja2.TemplateNotFound as error:
+        raise TemplateError(f"{error.name}: there is no such template (needed by {name})") from error
+    except jinja2.TemplateSyntaxError as error:
+        where = error.filename or error.name or name
+        raise TemplateError(f"{where}, line {error.lineno}: {error.message}") from error
+    except Exception as error:  # whatever an operator's expression raises
+        raise TemplateError(f"{_place(error, name)}: {error or type(error).__name__}") from error
 
 
 def _place(error: Exception, name: str) -> str:

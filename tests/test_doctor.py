@@ -263,6 +263,11 @@ def test_a_certificate_nobody_vouches_for(
     one_trouble(healthy, "FAIL", "mail server", "certificate", "SSL_CERT_FILE")
 
 
+def test_a_login_that_the_server_does_not_take(healthy: Household) -> None:
+    healthy.set("SMTP_URL", healthy.server.url(login="ada:owl@"))
+    one_trouble(healthy, "FAIL", "mail server", "takes no login here")
+
+
 def test_no_starttls(healthy: Household) -> None:
     healthy.set("SMTP_URL", healthy.server.url("smtp+starttls"))
     one_trouble(healthy, "FAIL", "mail server", "STARTTLS", "smtps://")

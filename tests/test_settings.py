@@ -49,6 +49,8 @@ def test_all_wrong_ones_are_named_at_once() -> None:
         ("BASE_URL", "https://example.org/?a=b"),
         ("BASE_URL", "https://example.org:99999"),
         ("SMTP_URL", "smtp://user:p@ss@word:x"),
+        ("SMTP_URL", "smtp://mail..example.org"),
+        ("BASE_URL", "https://papers..example.org"),
         ("SECRET_KEY", "short"),
         ("SIGNUP", "domains:"),
         ("TRUSTED_PROXIES", "10.0.0.0/99"),
@@ -221,6 +223,15 @@ def test_a_template_of_ones_own_is_looked_at_before_anything_is_done(
     answer = household.run(*words)
     assert (answer.code, answer.err) == (2, f"digestbot: {path}, line 2: 'nothing' is undefined\n")
     assert not Path("state").exists()
+
+
+def test_a_page_of_ones_own_is_looked_at_before_it_is_served(household: Household) -> None:
+    Path("mine/web").mkdir(parents=True)
+    Path("mine/web/papers.html").write_text("\n{% if %}")
+    household.set("TEMPLATES", "mine")
+    answer = household.run("serve")
+    assert answer.code == 2
+    assert answer.err.startswith("digestbot: mine/web/papers.html, line 2: ")
 
 
 @pytest.mark.parametrize("words", [["run", "--once"], ["run"]], ids=" ".join)

@@ -64,6 +64,11 @@ def _advice(server: SmtpSettings, error: ServerRefused) -> str:
         return _about_connecting(server, error)
     if error.stage is Stage.TLS:
         return _about_tls(server, error)
+    if error.stage is Stage.AUTH and not error.reply.code and "not supported" in error.reply.text:
+        return (
+            "DIGESTBOT_SMTP_URL: this server takes no login here: use smtp+starttls:// or smtps://,"
+            " or leave user and password out"
+        )
     if error.stage is Stage.AUTH:
         return (
             "DIGESTBOT_SMTP_URL: check user and password (special characters percent-encoded: @ is %40, / is %2F);"

@@ -53,6 +53,8 @@ class Site:
             settings.templates,
             filters={"short_date": short_date, "long_date": long_date, "direction": direction},
         )
+        if settings.templates is not None:
+            self._templates.compile("web/")
         self._pages: OrderedDict[Hashable, Response] = OrderedDict()
         self._keeping = threading.Lock()
         self._closing = ExitStack()
