@@ -113,7 +113,7 @@ def read_lines(path: Path) -> Iterator[Line]:
             elif first:
                 raise UsageError(f"{path}: line 1: neither JSON nor a CSV header with a field `email`")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+        raise UsageError(f"{path}: line {_undecodable(path)}: is not UTF-8 text") from error
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
@@ -124,6 +124,19 @@ def _open(path: Path) -> io.TextIOWrapper:
         packed = raw.read(2) == b"\x1f\x8b"
     opened = gzip.GzipFile(path) if packed else path.open("rb")
     return io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
+
+
+def _undecodable(path: Path) -> int:
+    """The first line that is no UTF-8: the error itself knows only its place in a block."""
+    number = 1
+    with _open(path) as file:
+        while line := file.buffer.readline():
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                break
+            number += 1
+    return number
 
 
 def _first_line(file: io.TextIOWrapper) -> str:

@@ -71,3 +71,10 @@ def test_a_weight_out_of_range_is_named_with_line_topic_and_field(
     assert said in answer.err
     assert ("topics: topic 'owls': weight: " in answer.err) == (len(number) < 5000)
     assert len(answer.err) < 300
+
+
+def test_a_line_that_is_no_utf_8_is_named_wherever_it_is(household: Household) -> None:
+    rows = b"".join(b"reader%d@example.org,Name\n" % number for number in range(2000))
+    Path("f.csv").write_bytes(b"email,name\n" + rows + b"z@example.org,Zo\xeb\n")
+    answer = household.run("subscribers", "import", "f.csv")
+    assert (answer.code, answer.err) == (2, "digestbot: f.csv: line 2002: is not UTF-8 text\n")
