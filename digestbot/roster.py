@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from digestbot.catalogue import Entry, Seen
 from digestbot.errors import UsageError
@@ -119,24 +119,21 @@ def read_lines(path: Path) -> Iterator[Line]:
 
 
 def _open(path: Path) -> io.TextIOWrapper:
-    """As text; `.gz` is known by its first bytes."""
+    return io.TextIOWrapper(_open_bytes(path), encoding="utf-8-sig", newline="")
+
+
+def _open_bytes(path: Path) -> BinaryIO:
+    """Unpacked; `.gz` is known by its first bytes."""
     with path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
-    opened = gzip.GzipFile(path) if packed else path.open("rb")
-    return io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
+    return cast(BinaryIO, gzip.GzipFile(path)) if packed else path.open("rb")
 
 
 def _undecodable(path: Path) -> int:
     """The first line that is no UTF-8: the error itself knows only its place in a block."""
-    number = 1
-    with _open(path) as file:
-        while line := file.buffer.readline():
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                break
-            number += 1
-    return number
+    with _open_bytes(path) as file:
+        lines = enumerate(file, 1)
+        return next((number for number, line in lines if line.decode(errors="ignore").encode() != line), 1)
 
 
 def _first_line(file: io.TextIOWrapper) -> str:
