@@ -252,6 +252,12 @@ def test_an_exported_suppression_list_is_imported_but_for_who_was_deleted(househ
     ]
 
 
+def test_an_export_is_json_said_or_not(ada: Household) -> None:
+    ada.do("suppressions", "add", "eve@example.org")
+    for what in ("subscribers", "suppressions"):
+        assert ada.do(what, "export", "--json").out == ada.do(what, "export").out != ""
+
+
 def test_an_export_is_whole_private_and_overwrites_nothing(ada: Household) -> None:
     ada.do("subscribers", "export", "--out", "all.jsonl")
     assert json.loads(Path("all.jsonl").read_text())["email"] == ADA

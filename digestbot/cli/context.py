@@ -100,6 +100,11 @@ json_option = click.option(
 )
 
 
+json_lines_option = click.option(
+    "--json", is_flag=True, expose_value=False, help="Said or not: an export is JSON Lines."
+)
+
+
 def say(text: str) -> None:
     """Text for people: stderr, so that stdout stays a report."""
     click.echo(text, err=True)

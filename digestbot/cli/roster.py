@@ -13,12 +13,21 @@ from pathlib import Path
 
 import click
 
-from digestbot.cli.context import App, json_option, pass_app, print_json, print_json_lines, say
+from digestbot.cli.context import (
+    App,
+    json_lines_option,
+    json_option,
+    pass_app,
+    print_json,
+    print_json_lines,
+    say,
+)
 
 
 @click.command("export")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; default stdout.")
 @click.option("--full", is_flag=True, help="Votes and ledger, too: on an empty machine nothing repeats.")
+@json_lines_option
 @pass_app
 def export(app: App, out: Path | None, full: bool) -> None:
     """Write all subscribers as JSON Lines, as `import` reads them."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from digestbot.cli.context import App, json_option, pass_app, print_json_lines, say, table
+from digestbot.cli.context import App, json_lines_option, json_option, pass_app, print_json_lines, say, table
 from digestbot.errors import UsageError
 from digestbot.timestamps import timestamp
 
@@ -74,6 +74,7 @@ def import_(app: App, file: Path, reason: str) -> None:
 
 
 @suppressions_command.command("export")
+@json_lines_option
 @pass_app
 def export(app: App) -> None:
     """Write the list as JSON Lines."""
