@@ -26,7 +26,9 @@ from digestbot.model import WEEKDAYS, Schedule, SlotOutcome
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 _QUIET = timedelta(days=6)  # from the first of seven days to the last
-_YEAR = timedelta(days=366)  # a clock that said 1971 once is no reason for 20,000 late slots each
+_LONGEST = timedelta(
+    days=3653
+)  # ten years; a clock that said 1971 once is no reason for 20,000 late slots each
 _FIRST_SLOT, _LAST_SLOT = date(2, 1, 1), date(9998, 12, 31)  # beyond these, zone arithmetic overflows
 
 
@@ -131,7 +133,8 @@ def settle(
 
     The stored `next_due_at` stands for a slot, not for an instant: where zone rules changed since it was stored, its slot
     keeps its place and is due by the rules of today. Twice with the same `recorded` gives the same; a `now` before
-    the pending slot (a clock set back) decides nothing. Slots of more than a year ago are passed over without a record.
+    the pending slot (a clock set back) decides nothing. Slots of more than ten years ago are passed over without
+    a record.
     """
     waiting, following = _waiting(_rhythm(schedule), next_due_at, now)
     dues = [due for due in waiting if due.slot not in recorded]
@@ -143,7 +146,7 @@ def settle(
 
 def settles_since(next_due: Iterable[datetime], now: datetime) -> date:
     """A date before all slots that settle() may decide for any of these pending instants: records from it on count."""
-    return max(min(next_due), now - _YEAR).date() - 2 * _DAY
+    return max(min(next_due), now - _LONGEST).date() - 2 * _DAY
 
 
 def reschedule(
@@ -222,11 +225,11 @@ def _next(rhythm: _Rhythm, after: datetime) -> Due | None:
     return next((due for due in _dues(rhythm, _slot_before(after)) if due.at > after), None)
 
 
-@lru_cache(maxsize=1 << 13)
+@lru_cache(maxsize=1 << 10)
 def _waiting(rhythm: _Rhythm, next_due_at: datetime, now: datetime) -> tuple[tuple[Due, ...], Due | None]:
-    """The slots due from the pending one up to now, of a year at most, and the one that follows; one tick asks this
+    """The slots due from the pending one up to now, of ten years at most, and the one that follows; one tick asks this
     of all."""
-    first = max(_pending_slot(rhythm, next_due_at), _slot_before(now - _YEAR))
+    first = max(_pending_slot(rhythm, next_due_at), _slot_before(now - _LONGEST))
     dues = tuple(_dues_until(rhythm, first, now))
     return dues, next(_dues(rhythm, dues[-1].slot + _DAY if dues else first), None)
 

@@ -211,11 +211,11 @@ def test_a_full_export_repeats_nothing_on_an_empty_machine(household: Household)
 
 
 @both
-def test_after_a_very_long_absence_a_year_is_recorded_and_the_latest_slot_is_sent(
+def test_after_a_very_long_absence_ten_years_are_recorded_and_the_latest_slot_is_sent(
     household: Household,
 ) -> None:
     everybody = [
-        f"reader{number}@example.org" for number in range(30)
+        f"reader{number}@example.org" for number in range(4)
     ]  # more slots than one transaction takes
     Path("all.jsonl").write_text(
         "".join(json.dumps({"email": email, "topics": ["reasoning"]}) + "\n" for email in everybody)
@@ -223,8 +223,8 @@ def test_after_a_very_long_absence_a_year_is_recorded_and_the_latest_slot_is_sen
     household.do("subscribers", "import", "all.jsonl", now="1971-01-02T00:00:00Z")
     household.drop(json.dumps({"title": "Reasoning", "abstract": "It works."}) + "\n", "drop.jsonl")
     report = household.do("run", "--once", "--json", now=DAYS[0]).json
-    assert report["digests"]["composed"] == report["delivery"]["sent"] == 30
-    assert 30 * 366 <= report["digests"]["late"] + 30 <= 30 * 370
+    assert report["digests"]["composed"] == report["delivery"]["sent"] == 4
+    assert 4 * 3653 <= report["digests"]["late"] + 4 <= 4 * 3657
     explained = household.do("explain", everybody[0], "--date", "1999-12-31", "--json", now=DAYS[0]).json
     assert explained["cause"] == "late"
     again = household.do("run", "--once", "--json", now=DAYS[0]).json
