@@ -119,9 +119,9 @@ def _deliver_shared(
 ) -> DeliveryReport:
     settings = desk.settings
     is_limited = settings.smtp_rate is not None or settings.smtp_daily_limit is not None
-    size = 1 if is_limited else crew_for(desk.storage.outbox.count_due(now))
-    size = min(size, settings.smtp_connections)
-    if size == 1:
+    cores = 1 if is_limited else crew_for(desk.storage.outbox.count_due(now))
+    size = min(cores + 1, settings.smtp_connections)  # one more, for each waits for the server at times
+    if cores == 1 or size == 1:
         return deliver_due(desk, lambda: now, stop=stop, progress=progress)
 
     desk.renderer.prepare()

@@ -238,7 +238,7 @@ class OutboxStore:
                 " WHERE id IN (SELECT id FROM turn) RETURNING id",
                 (to_epoch(now), limit, owner, to_epoch(real_now + LEASE)),
             )
-            found = self._entries([as_int(row[0]) for row in rows])
+        found = self._entries([as_int(row[0]) for row in rows])  # theirs now: nobody need wait meanwhile
         return self._by_turn(found) if in_turns else found
 
     def renew(self, owner: str, *, real_now: datetime) -> None:
