@@ -12,7 +12,7 @@ from pathlib import Path
 from digestbot import schedule
 from digestbot.errors import StorageError, UsageError
 from digestbot.model import SlotOutcome, SlotRecord, Subscriber, SubscriberId
-from digestbot.owner import Life, life_of
+from digestbot.owner import life_of
 from digestbot.schedule import Verdict
 from digestbot.settings import Settings, parse_settings
 from digestbot.storage import Storage, open_file, open_storage
@@ -95,7 +95,7 @@ def move_state(source: str, target: str, progress: Progress) -> dict[str, int]:
     if source == target:
         raise UsageError("--from and --to name the same database")
     with open_storage(old) as first, open_storage(new) as second:
-        living = [name for name in first.outbox.owners() if life_of(name) in (Life.HERE, Life.ELSEWHERE)]
+        living = [name for name in first.outbox.owners() if not life_of(name).is_over]
         if living:
             raise UsageError(
                 f"mails are being sent from the old database (by {living[0]}): stop digestbot first"

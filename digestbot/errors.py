@@ -45,6 +45,11 @@ class DeliveryStopped(DigestbotError):
     """Delivery stops for everybody (connect, TLS, AUTH or MAIL refused); queued entries stay queued."""
 
 
+def line_of(error: UnicodeDecodeError) -> int:
+    """The line, 1-based, with the byte that is not UTF-8; the whole of a file was to be decoded."""
+    return error.object.count(b"\n", 0, error.start) + 1
+
+
 def in_short(value: object) -> str:
     """A value as messages show it: on one line, and not at any length."""
     shown = repr(value)

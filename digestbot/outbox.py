@@ -43,7 +43,6 @@ RENEW_S = 20.0  # of a lease of 60 s
 STOP_GRACE_S = 15.0  # how long a stopping pass waits for replies that are under way
 BREAKER_FACT = "policy_breaker"
 
-
 Progress = Callable[[int, int], None]
 
 
@@ -81,7 +80,7 @@ def clear_up(storage: Storage, policy: DeliveryPolicy, now: datetime) -> Counter
 
 def has_abandoned(store: OutboxStore) -> bool:
     """Whether somebody died who held entries: `clear_up` frees them."""
-    return any(life_of(owner) not in (Life.HERE, Life.ELSEWHERE) for owner in store.owners())
+    return any(life_of(owner).is_over for owner in store.owners())
 
 
 def _take_over(store: OutboxStore, *, resend: bool) -> int:
@@ -91,7 +90,7 @@ def _take_over(store: OutboxStore, *, resend: bool) -> int:
         if is_ours(owner):
             continue
         life = life_of(owner)
-        leased_until = _real_now() if life in (Life.HERE, Life.ELSEWHERE) else None
+        leased_until = None if life.is_over else _real_now()
         doubtful = store.take_over(
             owner, resend=resend, all_doubtful=life is Life.LOST_POWER, leased_until=leased_until
         )

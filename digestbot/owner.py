@@ -19,6 +19,10 @@ class Life(enum.Enum):
     LOST_POWER = "lost power"  # lived on this machine before it was started the last time
     ELSEWHERE = "elsewhere"  # cannot be seen from here: only the lease tells
 
+    @property
+    def is_over(self) -> bool:
+        return self in (Life.DEAD, Life.LOST_POWER)
+
 
 _passes: set[str] = set()  # names this process uses right now
 

@@ -22,7 +22,7 @@ import dotenv
 from dotenv.parser import parse_stream
 
 from digestbot.addresses import check_address
-from digestbot.errors import SettingsError, in_short
+from digestbot.errors import SettingsError, in_short, line_of
 
 T = TypeVar("T")
 PREFIX = "DIGESTBOT_"
@@ -175,8 +175,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     try:
         found = dotenv.dotenv_values(path, interpolate=False, encoding="utf-8")
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise SettingsError([f"{path}: line {line}: is not UTF-8; save it as that"]) from error
+        raise SettingsError([f"{path}: line {line_of(error)}: is not UTF-8; save it as that"]) from error
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from error
     return {name: value for name, value in found.items() if name.startswith(PREFIX) and value is not None}

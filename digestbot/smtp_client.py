@@ -30,9 +30,7 @@ class Client(smtplib.SMTP):
         **tls: ssl.SSLContext,
     ) -> None:
         self.reply_s, self.give_up = reply_s, give_up
-        self._wait_s = (
-            reply_s  # the socket's own, so that a longer or shorter reply_s costs no call to the system
-        )
+        self._wait_s = reply_s  # the socket's own: another reply_s costs no call to the system
         self._received = b""
         try:
             super().__init__(host, port, own_name, timeout=connect_s, **tls)  # type: ignore[arg-type]

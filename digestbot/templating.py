@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jinja2
 
-from digestbot.errors import TemplateError
+from digestbot.errors import TemplateError, line_of
 
 _HERE = Path(__file__).resolve().parent
 PACKAGED = next(
@@ -84,9 +84,8 @@ class _Folder(jinja2.FileSystemLoader):
         except jinja2.TemplateNotFound:  # an OSError, too
             raise
         except UnicodeDecodeError as error:
-            line = error.object.count(b"\n", 0, error.start) + 1
             raise TemplateError(
-                f"{self._path(template)}, line {line}: is not UTF-8; save it as that"
+                f"{self._path(template)}, line {line_of(error)}: is not UTF-8; save it as that"
             ) from error
         except OSError as error:
             raise TemplateError(f"{self._path(template)}: cannot be read: {error.strerror}") from error

@@ -140,7 +140,8 @@ def check_templates(settings: Settings) -> Iterator[Finding]:
     )
     try:
         renderer = make_renderer(settings, links)
-        try_templates(renderer)
+        if settings.templates is None:  # of their own they were tried as the renderer was made
+            try_templates(renderer)
     except TemplateError as error:
         yield fail("templates", str(error), "mend the file, or take it out of DIGESTBOT_TEMPLATES")
         return
