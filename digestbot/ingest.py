@@ -12,7 +12,7 @@ from statistics import median
 from digestbot.catalogue import Effect, Entry, Seen
 from digestbot.crew import make_ahead
 from digestbot.drops.folder import DropFolder, Waiting, shown
-from digestbot.errors import DropError, UsageError
+from digestbot.errors import DigestbotError, DropError, UsageError
 from digestbot.model import DropId, DropReport, PaperId, PaperRecord, Rejection
 from digestbot.storage.drops import DropStore
 from digestbot.storage.papers import PaperStore
@@ -30,11 +30,18 @@ Progress = Callable[[Path, int, int], None]  # the drop, bytes read, bytes altog
 @dataclass(frozen=True, slots=True)
 class IngestPass:
     """What one look into the drop folder came to. growing: names that are still being written and were left;
-    folders: names of folders, which are left alone."""
+    folders: names of folders, which are left alone; stuck: why a drop that was read is still there, one each."""
 
     reports: tuple[DropReport, ...] = ()
     growing: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raises DigestbotError where a drop is stuck: a person must mend that."""
+        if self.stuck:
+            more = f" (and {len(self.stuck) - 1} more)" if len(self.stuck) > 1 else ""
+            raise DigestbotError(self.stuck[0] + more)
 
 
 @dataclass(slots=True)
@@ -84,6 +91,7 @@ def ingest_waiting(
 ) -> IngestPass:
     """Takes every settled drop of `incoming`, each in its own transaction, and moves it where it belongs.
 
+    One that cannot be moved is read again the next time; what it said already is reported and counted once.
     With move=False nothing on disk changes and no lock is taken; for use in a rehearsal of the storage.
     """
     purpose = Purpose(now, Seen(now, mailable=not backfill), careful=not backfill, progress=progress)
@@ -95,6 +103,7 @@ def ingest_waiting(
         waiting = folder.look()
         reports: list[DropReport] = []
         growing: list[str] = []
+        stuck: list[str] = []
         for path in waiting.settled:
             before = folder.stamp(path)
             if before is None:
@@ -104,19 +113,26 @@ def ingest_waiting(
                 growing.append(shown(path.name))
                 reports.append(report)
                 continue
-            target = _put_away(folder, path, report)
+            try:
+                target = _put_away(folder, path, report)
+            except DigestbotError as error:
+                stuck.append(str(error))
+                if not report.again and not report.held:  # nothing of a held one is read
+                    reports.append(report)
+                continue
             if report.held:
                 papers.rename_held(shown(path.name), shown(target.name))
                 report = replace(report, path=shown(target))  # the name that `drops release` wants
             reports.append(report)
-    return _passed(waiting, reports, growing)
+    found = _passed(waiting, reports)
+    return replace(found, growing=(*found.growing, *growing), stuck=tuple(stuck))
 
 
-def _passed(waiting: Waiting, reports: Sequence[DropReport], changed: Sequence[str] = ()) -> IngestPass:
+def _passed(waiting: Waiting, reports: Sequence[DropReport]) -> IngestPass:
     growing, folders = (
         tuple(shown(path.name) for path in some) for some in (waiting.growing, waiting.folders)
     )
-    return IngestPass(tuple(reports), (*growing, *changed), folders)
+    return IngestPass(tuple(reports), growing, folders)
 
 
 def hold_waiting(papers: PaperStore, folder: DropFolder, name: str, *, now: datetime) -> Path:
@@ -238,6 +254,12 @@ def _ingest(papers: PaperStore, path: Path, purpose: Purpose) -> tuple[DropRepor
             report = tally.report(shown(path), form)
         state = "held" if held else purpose.state if report.usable else "rejected"
         papers.finish_drop(drop, state, report, sha256=sha256)
+        if not held and not report.new + report.updated and papers.is_repeated(drop):
+            report = replace(report, again=True)
+            if (
+                state == "done" and sha256
+            ):  # else its papers count as seen once more, and outlive its withdrawal
+                papers.forget_drop(drop)
     return report, list(tally.papers)
 
 

@@ -87,6 +87,7 @@ class DropReport:
     updated: int = 0
     rejected: tuple[Rejection, ...] = ()
     held: str | None = None  # why it waits for the operator
+    again: bool = False  # the same bytes under the same name were read before, and said the same
 
     @property
     def usable(self) -> bool:

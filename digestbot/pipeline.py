@@ -18,6 +18,7 @@ from digestbot.alarms import note_drops
 from digestbot.crew import crew_for, work_together
 from digestbot.desk import Desk
 from digestbot.drops.folder import DropFolder
+from digestbot.errors import StorageError
 from digestbot.ingest import IngestPass, Progress, ingest_waiting
 from digestbot.mailroom import MailRoom
 from digestbot.model import EntryState
@@ -46,12 +47,19 @@ def run_once(
 ) -> None:
     """One pass: ingest what waits, compose what is due, try each due mail once. A rehearsal delivers nothing.
 
-    Whatever it raises, `report` says what it did before.
+    Drops that make trouble keep nobody from a digest of what there is. Whatever it raises, `report` says what was done.
     """
     bars, now = bars or Bars(), report.now
+    trouble: Exception | None = None
     try:
         follow_zone_rules(desk.storage, now)
-        report.drops = ingest_drops(desk, now, rehearsal=rehearsal, progress=bars.ingest)
+        try:
+            report.drops = ingest_drops(desk, now, rehearsal=rehearsal, progress=bars.ingest)
+            report.drops.check()
+        except StorageError:
+            raise
+        except Exception as error:
+            trouble = error
         cleared = clear_outbox(desk, now)
         report.digests = compose(desk, now, rehearsal=rehearsal, stop=stop)
     except Exception:
@@ -61,6 +69,8 @@ def run_once(
     if not rehearsal:
         report.delivery = deliver_everything(desk, now, stop=stop, progress=bars.deliver)
         report.delivery.counts.update(cleared)
+    if trouble is not None:
+        raise trouble
 
 
 def clear_outbox(desk: Desk, now: datetime) -> Counter[EntryState]:

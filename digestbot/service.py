@@ -79,7 +79,7 @@ def announce(desk: Desk, now: datetime) -> None:
 
 
 def ingest(desk: Desk) -> RunReport:
-    """Reads the drops that wait."""
+    """Reads the drops that wait. Raises DigestbotError where one of them cannot be moved."""
     report = RunReport(_now())
     report.drops = ingest_drops(desk, report.now)
     for drop in report.drops.reports:
@@ -89,6 +89,7 @@ def ingest(desk: Desk) -> RunReport:
             f"; held: {drop.held}" if drop.held else "" if drop.usable else f"; {drop.rejected[0].reason}",
         )
     note_run(desk, report, _now())
+    report.drops.check()
     return report
 
 

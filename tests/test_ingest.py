@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from digestbot.drops.folder import DropFolder
-from digestbot.errors import UsageError
+from digestbot.errors import DigestbotError, UsageError
 from digestbot.ingest import hold_waiting, ingest_file, ingest_waiting, learn_library, release_held
 from digestbot.model import Paper
 from digestbot.storage.drops import DropStore
@@ -293,6 +293,25 @@ def test_nothing_is_ever_written_over(folder: DropFolder) -> None:
         "nothing 1",
         "nothing 2",
     ]
+
+
+def test_a_move_that_fails_leaves_nothing_behind(folder: DropFolder) -> None:
+    with pytest.raises(DigestbotError, match="was read, but cannot be moved"):
+        folder.move(folder.incoming / "gone.txt", folder.rejected, report={})
+    assert list(folder.rejected.iterdir()) == []
+
+
+def test_a_held_drop_that_cannot_be_moved_is_told_as_that(folder: DropFolder) -> None:
+    papers = store()
+    upside_down = "Subscribe" + "".join(f"{ABSTRACT}{n}\nBird {n} sings on the wire\n" for n in range(3))
+    written(folder.incoming, upside_down, "odd.txt")
+    folder.held.rmdir()
+    folder.held.symlink_to("/proc")  # where even root can make nothing
+    found = ingest_waiting(papers, folder, now=NOW)
+    assert (found.reports, len(found.stuck)) == ((), 1)
+    folder.held.unlink()
+    [report] = ingest_waiting(papers, folder, now=NOW).reports
+    assert "titles are longer" in (report.held or "")
 
 
 def test_a_file_that_still_grows_is_left_until_it_has_settled(folder: DropFolder) -> None:

@@ -250,6 +250,53 @@ def test_a_pass_that_ends_early_still_tells_of_its_drops(household: Household) -
 
 
 @both
+def test_drops_that_cannot_be_moved_keep_nobody_from_a_digest(household: Household) -> None:
+    """Root may write to every folder but one of the kernel's own, so `done` leads there."""
+    household.subscribe("ada@example.org", "owls", now="2026-01-04T12:00:00Z")
+    household.drop('{"title": "Owls", "abstract": "On owls."}\n', "one.jsonl")
+    household.drop('{"title": "Owlets", "abstract": "On young owls."}\n', "two.jsonl")
+    done = household.folder / "state" / "drops" / "done"
+    done.symlink_to("/proc")
+    read = []
+    for minute in range(30, 34):
+        answer = household.run("run", "--once", "--json", now=f"2026-01-05T08:{minute}:00Z")
+        assert answer.code == 1
+        assert "one.jsonl: was read, but cannot be moved to state/drops/done" in answer.err
+        read.append((answer.json["papers"]["new"], answer.json["drops"]["read"]))
+    assert read == [(2, 2), (0, 0), (0, 0), (0, 0)]
+    assert household.server.recipients == ["ada@example.org"]
+    assert len(titles(household, household.mails_to("ada@example.org")[0])) == 2
+    [alarm] = household.do("status", "--json").json["alarms"]
+    assert alarm["kind"] == "failing runs: run"
+    assert "two.jsonl: was read, but" in household.run("ingest", now="2026-01-05T08:40:00Z").err
+    done.unlink()
+    report = household.do("run", "--once", "--json", now="2026-01-05T08:50:00Z").json
+    assert report["papers"] == {"new": 0, "known": 2, "updated": 0, "rejected": 0}
+    assert sorted(path.name for path in done.iterdir()) == ["one.jsonl", "two.jsonl"]
+    assert household.do("status", "--json").json["alarms"] == []
+    assert [row["name"] for row in household.do("drops", "list", "--json").json_lines] == [
+        "two.jsonl",
+        "one.jsonl",
+    ]
+    assert household.do("drops", "withdraw", "one.jsonl", "--json").json["gone"] == 1
+
+
+@both
+def test_a_drop_folder_that_is_none_keeps_nobody_from_a_digest(household: Household) -> None:
+    household.subscribe("ada@example.org", "owls", now="2026-01-04T12:00:00Z")
+    household.drop('{"title": "Owls", "abstract": "On owls."}\n', "one.jsonl")
+    household.do("ingest", now="2026-01-05T07:00:00Z")
+    (household.folder / "state" / "drops" / "held").rmdir()
+    (household.folder / "state" / "drops" / "held").write_text("in the way")
+    answer = household.run("run", "--once", "--json", now="2026-01-05T08:30:00Z")
+    assert answer.code == 1
+    assert answer.err.endswith("digestbot: state/drops/held: File exists\n")
+    assert household.server.recipients == ["ada@example.org"]
+    [run] = household.do("status", "--json").json["runs"]
+    assert run["digests"]["composed"] == 1
+
+
+@both
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [

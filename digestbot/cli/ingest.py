@@ -59,9 +59,11 @@ def ingest_command(app: App, paths: tuple[Path, ...], backfill: bool, as_json: b
         say(f"{name}: is still being written; it is read the next time")
     for name in found.folders:
         say(f"{app.settings.incoming / name}: a folder; only files are read, put those in it beside it")
-    if not reports and not found.growing:
+    if not reports and not found.growing and not found.stuck:
         say(f"no drop waits in {app.settings.incoming}")
-    if totals["rejected"]:
+    for trouble in found.stuck:
+        say(trouble)
+    if totals["rejected"] or found.stuck:
         sys.exit(1)
 
 

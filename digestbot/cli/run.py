@@ -59,8 +59,9 @@ def run_command(app: App, once: bool, dry_run: bool, web: bool, as_json: bool) -
             try:
                 run_once(desk, report, stop=stop, bars=Bars(reading, delivering))
             except Exception as error:
-                note_failure(desk, "run", error, app.now())
                 _tell(report, as_json)
+                note_failure(desk, "run", error, app.now())
+                note_run(desk, report, app.now())
                 raise DigestbotError(describe_error(error)[0]) from error  # 1, as something was done
         note_success(desk, "run")
         note_run(desk, report, app.now())

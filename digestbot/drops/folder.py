@@ -12,7 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,19 +96,23 @@ class DropFolder:
 
     def move(self, path: Path, to: Path, *, report: Mapping[str, object] | None = None) -> Path:
         """Moves a file into one of the folders, never over another file; beside it a report, where given, whose
-        path is then the new one."""
+        path is then the new one. Raises DigestbotError where it stays."""
+        claims: list[Path] = []
         try:
             to.mkdir(parents=True, exist_ok=True)
-            target = _free_name(to, path.name, with_report=report is not None)
-            path.replace(target)
+            claims = _claim_name(to, path.name, with_report=report is not None)
             if report is not None:
-                text = json.dumps({**report, "path": shown(target)}, ensure_ascii=False, indent=1)
-                _report_path(target).write_text(text + "\n", encoding="utf-8", errors="replace")
+                text = json.dumps({**report, "path": shown(claims[0])}, ensure_ascii=False, indent=1)
+                claims[1].write_text(text + "\n", encoding="utf-8", errors="replace")
+            path.replace(claims[0])
         except OSError as error:
+            for claim in claims:
+                with suppress(OSError):
+                    claim.unlink()
             raise DigestbotError(
-                f"{path}: is read, but cannot be moved to {to}: {error.strerror}; mend the rights of both folders"
+                f"{path}: was read, but cannot be moved to {to}: {error.strerror}; mend the rights of both folders"
             ) from error
-        return target
+        return claims[0]
 
 
 def is_drop_name(name: str) -> bool:
@@ -126,8 +130,9 @@ def _report_path(target: Path) -> Path:
     return target.with_name(target.name + ".report.json")
 
 
-def _free_name(folder: Path, name: str, *, with_report: bool) -> Path:
-    """Claims a name that nothing in the folder has, by making it; `drop.txt` becomes `drop-2.txt` if need be."""
+def _claim_name(folder: Path, name: str, *, with_report: bool) -> list[Path]:
+    """Claims a name that nothing in the folder has, and that of its report, by making them; `drop.txt` becomes
+    `drop-2.txt` if need be."""
     stem, dot, suffix = name.partition(".")
     if not stem or len(os.fsencode(suffix)) > _MAX_SUFFIX_BYTES:
         stem, dot, suffix = name, "", ""
@@ -145,7 +150,7 @@ def _free_name(folder: Path, name: str, *, with_report: bool) -> Path:
                     raise
         except FileExistsError:
             continue
-        return target
+        return claims
     raise FileExistsError(0, "no free name is left")
 
 

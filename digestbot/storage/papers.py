@@ -262,6 +262,21 @@ class PaperStore:
             ),
         )
 
+    def is_repeated(self, drop: DropId) -> bool:
+        """Whether a drop of the same name and bytes ended as this one did, and was not taken back."""
+        same = ("name", "sha256", "state", "backfill", "rejected")
+        sql = (
+            f"FROM drops a JOIN drops b ON {' AND '.join(f'a.{it} = b.{it}' for it in same)} AND a.id <> b.id"
+        )
+        return self._db.row(f"SELECT 1 {sql} WHERE a.id = ?", (drop,)) is not None
+
+    def forget_drop(self, drop: DropId) -> None:
+        """As if it had never been read; for one that said nothing new."""
+        seen = "SELECT DISTINCT paper_id FROM sightings WHERE drop_id = ?"
+        self._db.execute(f"UPDATE papers SET sightings = sightings - 1 WHERE id IN ({seen})", (drop,))
+        self._db.execute("DELETE FROM sightings WHERE drop_id = ?", (drop,))
+        self._db.execute("DELETE FROM drops WHERE id = ?", (drop,))
+
     def rename_held(self, name: str, to: str) -> None:
         """Where a drop of the same name was held already: the file's name in `held` is that of the last."""
         self._db.execute(
