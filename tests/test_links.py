@@ -64,7 +64,11 @@ def test_a_changed_token_is_forged(place: int, change: int) -> None:
 @pytest.mark.parametrize("junk", ["", "a", "=", "é", "\x00", "A" * 4000, "../../etc/passwd", "AQc"])
 def test_junk_is_nobody(junk: str) -> None:
     assert LINKS.read_preferences(junk) is None
+    assert LINKS.read_confirm(junk) is None
+    assert LINKS.read_digest(junk) is None
+    assert LINKS.read_feedback(junk) is None
     assert LINKS.read_bounce_tag(junk) is None
+    assert LINKS.read_unsubscribe_tag(junk) is None
 
 
 def test_keys_rotate() -> None:
@@ -78,3 +82,22 @@ def test_keys_rotate() -> None:
 def test_a_token_ends_in_a_truncated_hmac_sha256() -> None:
     data = base64.urlsafe_b64decode(token(LINKS.preferences(SubscriberId(7))) + "==")
     assert data[-12:] == hmac.digest(KEY, data[:-12], "sha256")[:12]
+
+
+def test_links_of_mails_sent_years_ago_are_still_read() -> None:
+    """As they were written once, with the key of then: none of these may ever change."""
+    links, who = Links("https://papers.example.org", [KEY, derive_key("of that time")]), SubscriberId(300)
+    assert links.read_unsubscribe("AawCUSh8rDN_RdDHSW6b") == who
+    assert links.read_preferences("AqwC1W9nCoGokFDQbFER") == who
+    assert links.read_confirm("A6wCgJ-F2AZ7UUgNUF87q2oR6Ss") == (who, AT)
+    assert links.read_digest("BKwCqqIBeNl56WQDxak9EM2O") == (who, SLOT)
+    assert links.read_feedback("BawCqqIB8KIEAqAV8hqtO_XdrNDzoQ") == FeedbackToken(
+        who, SLOT, PaperId(70_000), Opinion.SAVE
+    )
+    assert links.read_feed("BqwCsyMfl0UK9LDgCHQ2") == who
+    assert links.read_account("B6wCgJ-F2Ab8bemmHL0EZRL5Gcg") == (who, AT)
+    assert links.read_new_address("CqwCgJ-F2AaB2avPUMH1OjKXtpQ") == (who, AT)
+    assert links.read_bounce_tag("baakyavkuiaqaykip3gz323scy4ruwqz") == BounceTag(
+        EntryKind.DIGEST, who, SLOT, None
+    )
+    assert links.read_unsubscribe_tag("bgwafd2snrpqcajxfzmjj4bp") == who
