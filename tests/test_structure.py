@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 PACKAGE = Path(__file__).resolve().parents[1] / "digestbot"
+PROJECT = PACKAGE.parent / "pyproject.toml"
 
 # A module imports from its own floor or below. Folders stand for all their modules.
 FLOORS: tuple[tuple[str, ...], ...] = (
@@ -109,7 +114,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli", "web", "__main__"),
 )
 BACKENDS = ("digestbot.storage.sqlite", "digestbot.storage.postgres")
-SHARED_LIBRARIES = {"numpy", "scipy", "click", "starlette", "cryptography", "lxml", "bibtexparser"}
+SHARED_LIBRARIES = {"numpy", "scipy", "click", "starlette"}
+LOADED_BY_OTHERS = {"python-multipart", "tzdata"}  # by Starlette, by zoneinfo
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -167,6 +173,31 @@ def test_each_library_has_one_door() -> None:
         for library, found in doors.items()
         if len(found) > 1 and library not in SHARED_LIBRARIES
     }
+    assert not wrong
+
+
+def declared() -> Iterator[tuple[str, str]]:
+    """(name, place) of what pyproject.toml says that the program needs, and where it says that it is used."""
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    places = dict(re.findall(r'^ *"(.+?)", +# ([\w./]+)', PROJECT.read_text(encoding="utf-8"), re.MULTILINE))
+    for requirement in (*project["dependencies"], *extras["cluster"], *extras["semantic"]):
+        yield Requirement(requirement).name.lower(), places[requirement].removesuffix(".")
+
+
+def test_each_dependency_is_used_where_it_says() -> None:
+    libraries: dict[str, set[str]] = {}
+    for library, distributions in metadata.packages_distributions().items():
+        for name in distributions:
+            libraries.setdefault(name.lower().replace("_", "-"), set()).add(library)
+    wrong = []
+    for name, place in declared():
+        there = PACKAGE / place
+        files = [there] if there.is_file() else list(there.rglob("*.py"))
+        used = {library.split(".")[0] for path in files for library in imports(path)}
+        known = libraries.get(name.replace(".", "-"), libraries.get(name, set()))
+        if not files or (name not in LOADED_BY_OTHERS and not used & known):
+            wrong.append(f"{name}: {place}")
     assert not wrong
 
 

@@ -140,6 +140,7 @@ def test_the_sdist_makes_the_same_wheel(wheel: Path, sdist: Path, tmp_path: Path
         names = {name.partition("/")[2] for name in packed.getnames()}
     assert {
         "Makefile",
+        "package.json",
         "CHANGELOG.md",
         "tests/conftest.py",
         "deploy/digestbot.service",
