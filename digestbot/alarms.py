@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
@@ -14,14 +15,17 @@ from digestbot.ingest import IngestPass
 from digestbot.model import EntryKind, EntryState
 from digestbot.report import RunReport
 from digestbot.storage.outbox import Notice
+from digestbot.wording import counted
 
-HELD, FOLDER, FAILING = "drop held: ", "folder among the drops: ", "failing runs: "  # and its name
+# Each and its name:
+HELD, FOLDER, ZONE, FAILING = "drop held: ", "folder among the drops: ", "time zone: ", "failing runs: "
 STOPPED, SILENCE, CLOCK, DISK = "delivery stopped", "silence", "clock", "disk"
 KINDS = (
     STOPPED,
     FAILING,
     HELD,
     FOLDER,
+    ZONE,
     SILENCE,
     CLOCK,
     DISK,
@@ -59,9 +63,23 @@ def note_drops(desk: Desk, found: IngestPass, now: datetime) -> None:
         tell_operator(desk, FOLDER + name, "only files are read: put those in it into `incoming` itself", now)
     held = desk.settings.drops / "held"
     kept = {shown(path.name) for path in held.iterdir()} if held.is_dir() else set()
-    standing = {FOLDER + name for name in found.folders} | {HELD + name for name in kept}
+    _keep_only(
+        desk, (FOLDER, HELD), {*(FOLDER + name for name in found.folders), *(HELD + name for name in kept)}
+    )
+
+
+def note_zones(desk: Desk, unknown: Mapping[str, int], now: datetime) -> None:
+    """Tells of time zones whose rules cannot be read here; unknown: these, with how many people each has."""
+    for name, people in unknown.items():
+        detail = f"cannot be read here: the digests of {counted(people, 'subscriber')} follow UTC; install tzdata anew"
+        tell_operator(desk, ZONE + name, detail, now)
+    _keep_only(desk, (ZONE,), {ZONE + name for name in unknown})
+
+
+def _keep_only(desk: Desk, prefixes: tuple[str, ...], standing: Collection[str]) -> None:
+    """Of the alarms whose kinds begin so, all but these are over."""
     for alarm in desk.storage.operation.alarms():
-        if alarm.kind.startswith((FOLDER, HELD)) and alarm.kind not in standing:
+        if alarm.kind.startswith(prefixes) and alarm.kind not in standing:
             clear_alarm(desk, alarm.kind)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from digestbot.alarms import note_drops
+from digestbot.alarms import note_drops, note_zones
 from digestbot.crew import crew_for, work_together
 from digestbot.desk import Desk
 from digestbot.drops.folder import DropFolder
@@ -52,7 +52,7 @@ def run_once(
     bars, now = bars or Bars(), report.now
     trouble: Exception | None = None
     try:
-        follow_zone_rules(desk.storage, now)
+        follow_zone_rules(desk.storage, now, tell=lambda unknown: note_zones(desk, unknown, now))
         try:
             report.drops = ingest_drops(desk, now, rehearsal=rehearsal, progress=bars.ingest)
             report.drops.check()

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from digestbot.cards import paper_url
 from digestbot.choosing import Candidates, choose, gather
@@ -34,6 +33,7 @@ from digestbot.model import (
 )
 from digestbot.relay import SmtpSettings
 from digestbot.render import RenderedMail
+from digestbot.schedule import zone_of
 from digestbot.smtp import Connection
 
 
@@ -57,7 +57,7 @@ def preview(desk: Desk, candidates: Candidates, subscribers: Iterable[Subscriber
 
 
 def local_date(subscriber: Subscriber, now: datetime) -> date:
-    return now.astimezone(ZoneInfo(subscriber.schedule.timezone)).date()
+    return now.astimezone(zone_of(subscriber.schedule.timezone)).date()
 
 
 def hindrance(subscriber: Subscriber, day: date) -> Cause | None:

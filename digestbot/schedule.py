@@ -14,13 +14,12 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from difflib import get_close_matches
 from functools import lru_cache
 from itertools import takewhile
 from zoneinfo import ZoneInfo, available_timezones
 
-from digestbot.errors import UsageError
 from digestbot.model import WEEKDAYS, Schedule, SlotOutcome
 
 _DAY = timedelta(days=1)
@@ -199,7 +198,7 @@ def _close(schedule: Schedule, dues: Sequence[Due]) -> Iterator[tuple[Due, Verdi
 
 def _moved(old: Schedule, new: Schedule, next_due_at: datetime) -> date:
     """The date, where a person now lives, of the digest that would have come next."""
-    there, here = (next_due_at.astimezone(_zone(s.timezone)).date() for s in (old, new))
+    there, here = (next_due_at.astimezone(zone_of(s.timezone)).date() for s in (old, new))
     return _pending_slot(_rhythm(old), next_due_at) + (here - there)
 
 
@@ -236,7 +235,7 @@ def _waiting(rhythm: _Rhythm, next_due_at: datetime, now: datetime) -> tuple[tup
 
 def _pending_slot(rhythm: _Rhythm, next_due_at: datetime) -> date:
     """The slot a stored instant stands for: the one due nearest to it, as zone rules may have changed since."""
-    near = next_due_at.astimezone(_zone(rhythm[0])).date()
+    near = next_due_at.astimezone(zone_of(rhythm[0])).date()
     around = _dues_until(rhythm, near - _DAY, next_due_at + 2 * _DAY)
     closest = min(around, key=lambda due: abs(due.at - next_due_at), default=None)
     return near if closest is None else closest.slot
@@ -271,7 +270,7 @@ def _week(rhythm: _Rhythm, monday: int) -> tuple[Due, ...]:
 
 
 def _instant(timezone: str, send_at: time, slot: date) -> datetime | None:
-    zone = _zone(timezone)
+    zone = zone_of(timezone)
     local = datetime.combine(slot, send_at.replace(fold=0), tzinfo=zone)
     before, after = (
         local.utcoffset(),
@@ -286,29 +285,38 @@ def _instant(timezone: str, send_at: time, slot: date) -> datetime | None:
     return at if slot in beside else None
 
 
-def _end_of_gap(zone: ZoneInfo, local: datetime, *, early: timedelta, late: timedelta) -> datetime:
+def _end_of_gap(zone: tzinfo, local: datetime, *, early: timedelta, late: timedelta) -> datetime:
     """The first instant whose wall clock is past a time that was skipped; zones change at whole seconds."""
     start = (local - late).replace(tzinfo=UTC)
     seconds = range(int((late - early).total_seconds()) + 1)
     return start + bisect_left(seconds, local, key=lambda s: _wall(start + s * _SECOND, zone)) * _SECOND
 
 
-def _wall(at: datetime, zone: ZoneInfo) -> datetime:
+def _wall(at: datetime, zone: tzinfo) -> datetime:
     return at.astimezone(zone).replace(tzinfo=None)
 
 
+def zone_of(name: str) -> tzinfo:
+    """The rules of a time zone; those of UTC where its own cannot be read here: a damaged file, or one that is gone,
+    makes digests of that zone come at another hour, and keeps them from nobody."""
+    return _find_zone(name) or UTC
+
+
+def is_known_zone(name: str) -> bool:
+    return _find_zone(name) is not None
+
+
 @lru_cache(maxsize=1024)
-def _zone(name: str) -> ZoneInfo:
+def _find_zone(name: str) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        message = f'timezone "{name}" is not known here: choose another, or install newer zone data (tzdata)'
-        raise UsageError(message) from None
+    except Exception:  # whatever zoneinfo meets in a damaged file
+        return None
 
 
 def forget_zone_rules() -> None:
     """The zone files are read anew from now on, and nothing that was worked out from them is kept."""
-    for cache in (_next, _waiting, _week, _zone, _zone_names):
+    for cache in (_next, _waiting, _week, _find_zone, _zone_names):
         cache.cache_clear()
     ZoneInfo.clear_cache()
 
@@ -321,6 +329,8 @@ def check_schedule(timezone: str, send_at: str, days: Sequence[str]) -> list[str
     problems = []
     if timezone not in _zone_names():
         problems.append(f'timezone: "{timezone}" is no time zone{_similar(timezone)}')
+    elif not is_known_zone(timezone):
+        problems.append(f'timezone: the rules of "{timezone}" cannot be read here: install tzdata anew')
     if not re.fullmatch("([01]?[0-9]|2[0-3]):[0-5][0-9]", send_at):
         problems.append(f'send_at: "{send_at}" is no time of day from 00:00 to 23:59')
     unknown = [day for day in days if day not in WEEKDAYS]

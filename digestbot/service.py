@@ -16,7 +16,7 @@ from email.utils import parseaddr
 
 import digestbot
 from digestbot.accounts import forget_unanswered
-from digestbot.alarms import forget_jump, note_failure, note_jump, note_run, note_success
+from digestbot.alarms import forget_jump, note_failure, note_jump, note_run, note_success, note_zones
 from digestbot.choosing import current_model
 from digestbot.desk import Desk, open_desk
 from digestbot.due_slots import compose_due
@@ -124,7 +124,7 @@ class Delivery:
 
 def keep_house(desk: Desk, now: datetime) -> None:
     """What needs no minute: new zone rules, the ranking's statistics, what is to be forgotten."""
-    follow_zone_rules(desk.storage, now)
+    follow_zone_rules(desk.storage, now, tell=lambda unknown: note_zones(desk, unknown, now))
     current_model(desk, now)
     forget_jump(desk, now)
     desk.storage.limits.forget_handovers(now)

@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from digestbot import ingest
 from digestbot.errors import SettingsError, UsageError
@@ -38,6 +37,7 @@ from digestbot.schedule import (
     reschedule,
     settle,
     settles_since,
+    zone_of,
 )
 from digestbot.storage import Storage
 from digestbot.storage.outbox import Notice
@@ -179,7 +179,7 @@ class Office:
         Raises UsageError where no digests come, and for a date on which it would be over already.
         """
         _require_digests(subscriber)
-        today = self.now.astimezone(ZoneInfo(subscriber.schedule.timezone)).date()
+        today = self.now.astimezone(zone_of(subscriber.schedule.timezone)).date()
         if until is not None and until <= today:
             raise UsageError(
                 f"{until} is no date to pause until: where the digests go it is {today}; name a later one"

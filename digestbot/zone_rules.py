@@ -7,7 +7,8 @@ import hashlib
 import itertools
 import logging
 import zoneinfo
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -23,11 +24,14 @@ FACT = "zone rules"
 log = logging.getLogger(__name__)
 
 
-def follow_zone_rules(storage: Storage, now: datetime) -> int:
+def follow_zone_rules(
+    storage: Storage, now: datetime, *, tell: Callable[[Mapping[str, int]], None] = lambda _: None
+) -> int:
     """Works all next due instants out anew if the zone files are not those of the last time, else those that no schedule
     leads to, as a clock leaves them that was years ahead; returns how many changed.
 
     Slots that are recorded stay recorded, and an instant that was overtaken is due at once. Idempotent.
+    tell: hears, whenever the zone files changed, of those that cannot be read, as unknown_zones() has them.
     """
     schedule.forget_zone_rules()
     found, known = fingerprint(), storage.operation.find_fact(FACT)
@@ -39,6 +43,7 @@ def follow_zone_rules(storage: Storage, now: datetime) -> int:
         )
     everybody = (s.id for s in storage.subscribers.everybody(Status.CONFIRMED))
     changed = _replan_all(storage, everybody, "new rules of time zones", now)
+    tell(unknown_zones(storage))
     storage.operation.set_fact(FACT, found)
     return changed
 
@@ -52,6 +57,15 @@ def _replan_all(storage: Storage, ids: Iterable[SubscriberId], cause: str, now: 
     return changed
 
 
+def unknown_zones(storage: Storage) -> dict[str, int]:
+    """The zones whose rules cannot be read here, with how many confirmed subscribers each has; they live by UTC."""
+    return {
+        name: people
+        for name, people in storage.subscribers.zones().items()
+        if not schedule.is_known_zone(name)
+    }
+
+
 def fingerprint() -> str:
     """A hash of all zone files, the system's and those of the tzdata package."""
     digest = hashlib.sha256()
@@ -62,11 +76,13 @@ def fingerprint() -> str:
 
 def _zone_file(name: str) -> bytes:
     """As zoneinfo finds it: in the folders of its path, else in the package."""
-    for folder in zoneinfo.TZPATH:
-        path = Path(folder, name)
-        if path.is_file():
-            return path.read_bytes()
-    return resources.files("tzdata.zoneinfo").joinpath(name).read_bytes()
+    with suppress(OSError):  # as good as damaged
+        for folder in zoneinfo.TZPATH:
+            path = Path(folder, name)
+            if path.is_file():
+                return path.read_bytes()
+        return resources.files("tzdata.zoneinfo").joinpath(name).read_bytes()
+    return b""
 
 
 def _replan(storage: Storage, ids: Sequence[SubscriberId], now: datetime) -> int:

@@ -42,17 +42,17 @@ def abolish_summer_time(zones: Path) -> None:
     (zones / "Europe" / "Berlin").write_bytes(zone_file(ALL_WINTER))
 
 
-def ask(zones: Path, *words: str) -> str:
-    """A process of its own, whose zones are these."""
+def ask(zones: Path, *words: str, fails: bool = False) -> str:
+    """What a process of its own says, whose zones are these."""
     environment = {**os.environ, "PYTHONTZPATH": str(zones)}
     command = [sys.executable, *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode != 0) is fails, done.stderr
     return done.stdout
 
 
-def digestbot(zones: Path, now: str, *words: str) -> str:
-    return ask(zones, "-m", "digestbot", "--now", now, *words)
+def digestbot(zones: Path, now: str, *words: str, fails: bool = False) -> str:
+    return ask(zones, "-m", "digestbot", "--now", now, *words, fails=fails)
 
 
 def due(household: Household) -> dict[str, str]:
@@ -114,6 +114,54 @@ def test_a_running_process_follows_in_blocks_and_once(tmp_path: Path, zones: Pat
     target = zones / "Europe" / "Berlin"
     said = ask(zones, "-c", FOLLOWED, str(database), str(target), str(changed)).split()
     assert said == ["0", "0", "2300", "0"]
+
+
+def damage(zones: Path, how: str) -> None:
+    """Makes Berlin's file one that cannot be read in whole, or (an address that no process has) at all."""
+    berlin = zones / "Europe" / "Berlin"
+    head = berlin.read_bytes()[:100]
+    berlin.unlink()
+    if how == "damaged":
+        berlin.write_bytes(head)
+    else:
+        berlin.symlink_to("/proc/self/mem")
+
+
+@pytest.mark.parametrize("how", ["damaged", "unreadable"])
+@pytest.mark.usefixtures("backend")
+def test_a_damaged_zone_touches_nobody_elsewhere(household: Household, zones: Path, how: str) -> None:
+    household.set("EXPECT_DROP_HOURS", "0")
+    for name, zone in (("berlin", "Europe/Berlin"), ("tokyo", "Asia/Tokyo")):
+        email, topic = f"{name}@example.org", "--topic=ice"
+        digestbot(zones, WINTER, "subscribers", "add", email, topic, "--confirmed", "--timezone", zone)
+    digestbot(zones, WINTER, "run", "--once")
+    household.drop('{"title": "Ice on rivers", "abstract": "It breaks."}\n', "drop.jsonl")
+    damage(zones, how)
+    digestbot(zones, "2026-05-01T07:00:00Z", "run", "--once")
+    assert due(household) == {
+        "berlin@example.org": "2026-05-01T08:00:00Z",  # as in UTC
+        "tokyo@example.org": "2026-05-01T23:00:00Z",
+    }
+    for now in ("2026-05-01T08:00:00Z", "2026-05-01T23:00:00Z"):
+        digestbot(zones, now, "run", "--once")
+    assert household.server.recipients == ["berlin@example.org", "tokyo@example.org"]
+    [alarm] = household.do("status", "--json").json["alarms"]
+    assert alarm["kind"] == "time zone: Europe/Berlin"
+    assert "the digests of 1 subscriber follow UTC" in alarm["detail"]
+    said = digestbot(zones, "2026-05-01T23:00:00Z", "doctor", fails=True)
+    assert "FAIL  time zones   Europe/Berlin cannot be read here" in said
+    (zones / "Europe" / "Berlin").unlink()
+    (zones / "Europe" / "Berlin").write_bytes(zone_file("Europe/Berlin"))
+    digestbot(zones, "2026-05-01T23:30:00Z", "run", "--once")
+    assert due(household)["berlin@example.org"] == "2026-05-02T06:00:00Z"
+    assert household.do("status", "--json").json["alarms"] == []
+
+
+def test_nobody_is_added_to_a_damaged_zone(household: Household, zones: Path) -> None:
+    damage(zones, "damaged")
+    add = ("subscribers", "add", "berlin@example.org", "--timezone", "Europe/Berlin")
+    digestbot(zones, WINTER, *add, fails=True)
+    assert household.do("subscribers", "list", "--json").out == ""
 
 
 @pytest.mark.usefixtures("backend")

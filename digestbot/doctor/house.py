@@ -22,6 +22,8 @@ from digestbot.settings import Settings
 from digestbot.storage import Storage, check_schema, open_as_it_is
 from digestbot.storage.copies import damage, find_flaw
 from digestbot.templating import strangers
+from digestbot.wording import counted
+from digestbot.zone_rules import unknown_zones
 
 RELEASED = datetime(2026, 1, 1, tzinfo=UTC)  # no clock is right that shows an earlier time
 AHEAD = timedelta(hours=1)
@@ -96,6 +98,9 @@ def _database(path: Path | None, storage: Storage, now: datetime) -> Iterator[Fi
         yield warn("database", f"{name} has schema {version}, {newest} is the newest", "`digestbot migrate`")
     else:
         yield ok("database", f"{name}: schema {version}" + (", quick check passed" if path else ""))
+    for zone, people in unknown_zones(storage).items():
+        said = f"{zone} cannot be read here: the digests of {counted(people, 'subscriber')} follow UTC"
+        yield fail("time zones", said, "install tzdata anew, the system's or the Python package")
     if path and storage.subscribers.count_by_status()[Status.CONFIRMED]:
         yield _backup(backup_made_at(storage), now)
 

@@ -120,6 +120,11 @@ class SubscriberStore:
         row = self._db.row(NEXT_DUE)
         return from_epoch(row[0]) if row and row[0] is not None else None
 
+    def zones(self) -> dict[str, int]:
+        """How many confirmed subscribers each time zone has; looks at everybody."""
+        sql = "SELECT timezone, COUNT(*) FROM subscribers WHERE status = 'confirmed' GROUP BY timezone"
+        return {str(name): as_int(count) for name, count in self._db.rows(f"{sql} ORDER BY timezone")}
+
     def planned_after(self, at: datetime) -> list[SubscriberId]:
         """Confirmed subscribers whose next slot is due later than that."""
         return [SubscriberId(as_int(row[0])) for row in self._db.rows(PLANNED_AFTER, (to_epoch(at),))]

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
-from zoneinfo import ZoneInfo
 
 from digestbot import ranking
 from digestbot.choosing import Candidates
 from digestbot.model import Opinion, Paper, PaperId, Scored, Subscriber, TopicProfile, Vote
 from digestbot.ranking.words import STOP_WORDS
+from digestbot.schedule import zone_of
 from digestbot.semantics import model_name, stored_embeddings
 from digestbot.storage import Storage
 
@@ -143,7 +143,7 @@ def fortnight(
     now = candidates.now
     profile = TopicProfile(subscriber.preferences.topics, tuple(votes))
     [found] = ranker.rank([profile], [set()], now=now, depth=len(candidates.papers))
-    zone = ZoneInfo(subscriber.schedule.timezone)
+    zone = zone_of(subscriber.schedule.timezone)
     since = now - timedelta(days=FORTNIGHT_DAYS)
     by_day: dict[date, list[PaperId]] = {}
     for scored in found.scored:
