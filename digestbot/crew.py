@@ -172,7 +172,7 @@ def _run(
         said = "result", work(number, _Teller(mouth))
         db.close()
     except BaseException as error:
-        said = "error", _portable(error)
+        said = "error", portable(error)
     with suppress(OSError):  # the first process is gone
         mouth.send(said)
 
@@ -205,11 +205,11 @@ def _make(things: Iterator[object], mouth: Connection) -> None:
         except BrokenPipeError:
             raise
         except BaseException as error:
-            said = "error", _portable(error)
+            said = "error", portable(error)
         mouth.send(said)
 
 
-def _portable(error: BaseException) -> BaseException:
+def portable(error: BaseException) -> BaseException:
     """The error, or its text where it cannot be handed over."""
     if isinstance(error, DigestbotError):
         try:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from digestbot import schedule
 from digestbot.choosing import Candidates, choose, gather
 from digestbot.compose import Nothing
-from digestbot.crew import crew_for, work_together
+from digestbot.crew import crew_for, portable, work_together
 from digestbot.desk import Desk
 from digestbot.model import Digest, EntryKind, Paper, SlotOutcome, SlotRecord, Subscriber
 from digestbot.report import DigestCounts
@@ -25,28 +25,37 @@ BLOCK = 1000  # subscribers at a time
 MOST_BLOCKS = 100_000
 
 
-def compose_everybody(desk: Desk, now: datetime, *, stop: threading.Event | None = None) -> DigestCounts:
+def compose_everybody(
+    desk: Desk, now: datetime, *, stop: threading.Event | None = None, counts: DigestCounts | None = None
+) -> DigestCounts:
     """As compose_due(); where very many are due, the cores share them."""
+    counts = DigestCounts() if counts is None else counts
     ranges = desk.storage.subscribers.due_ranges(now, BLOCK, MOST_BLOCKS)
     size = crew_for(len(ranges) * BLOCK)
     if size == 1:
-        return compose_due(desk, now, stop=stop)
+        return compose_due(desk, now, stop=stop, counts=counts)
     candidates = gather(desk, now)
     make_cards(desk, candidates.papers, size)  # before the fork: made once for all
 
-    def compose_some(number: int, tell: object) -> DigestCounts:
-        counts = DigestCounts()
-        for ids in ranges[number::size]:
-            if stop is not None and stop.is_set():
-                break
-            compose_block(desk, candidates, desk.storage.subscribers.due_among(now, ids), counts)
-        return counts
+    def compose_some(number: int, tell: object) -> tuple[DigestCounts, BaseException | None]:
+        some = DigestCounts()
+        try:
+            for ids in ranges[number::size]:
+                if stop is not None and stop.is_set():
+                    break
+                compose_block(desk, candidates, desk.storage.subscribers.due_among(now, ids), some)
+        except Exception as error:  # what is stored counts all the same
+            return some, portable(error)
+        return some, None
 
-    counts = DigestCounts()
-    for found in work_together(desk.storage.db, size, compose_some, stop=stop):
+    shares = work_together(desk.storage.db, size, compose_some, stop=stop)
+    for found, _ in shares:
         counts.add(found)
-    counts.add(compose_due(desk, now, stop=stop))  # where one of them was told to stop, and nobody else
-    return counts
+    for _, error in shares:
+        if error is not None:
+            raise error
+    # where one of them was told to stop, and nobody else
+    return compose_due(desk, now, stop=stop, counts=counts)
 
 
 def make_cards(desk: Desk, papers: Sequence[Paper], size: int) -> None:
@@ -58,9 +67,11 @@ def make_cards(desk: Desk, papers: Sequence[Paper], size: int) -> None:
         desk.renderer.keep((paper for paper in papers if paper.id in cards), cards)
 
 
-def compose_due(desk: Desk, now: datetime, *, stop: threading.Event | None = None) -> DigestCounts:
-    """Ends every slot that is due, in blocks."""
-    counts = DigestCounts()
+def compose_due(
+    desk: Desk, now: datetime, *, stop: threading.Event | None = None, counts: DigestCounts | None = None
+) -> DigestCounts:
+    """Ends every slot that is due, in blocks. counts: what to add what ended to; true also where this raises."""
+    counts = DigestCounts() if counts is None else counts
     candidates: Candidates | None = None
     while (stop is None or not stop.is_set()) and (due := desk.storage.subscribers.due(now, BLOCK)):
         candidates = candidates or gather(desk, now)

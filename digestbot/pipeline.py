@@ -24,7 +24,7 @@ from digestbot.mailroom import MailRoom
 from digestbot.model import EntryState
 from digestbot.outbox import DeliveryPolicy, DeliveryReport, clear_up, deliver, has_abandoned
 from digestbot.relay import SmtpSettings
-from digestbot.report import DigestCounts, RunReport
+from digestbot.report import RunReport
 from digestbot.settings import Settings
 from digestbot.zone_rules import follow_zone_rules
 
@@ -51,6 +51,7 @@ def run_once(
     """
     bars, now = bars or Bars(), report.now
     trouble: Exception | None = None
+    cleared = Counter[EntryState]()
     try:
         follow_zone_rules(desk.storage, now, tell=lambda unknown: note_zones(desk, unknown, now))
         try:
@@ -61,10 +62,11 @@ def run_once(
         except Exception as error:
             trouble = error
         cleared = clear_outbox(desk, now)
-        report.digests = compose(desk, now, rehearsal=rehearsal, stop=stop)
+        compose(desk, report, rehearsal=rehearsal, stop=stop)
     except Exception:
         if not rehearsal:  # what is queued is delivered all the same: a word to the operator, too
             report.delivery = deliver_due(desk, lambda: now, stop=stop)
+            report.delivery.counts.update(cleared)
         raise
     if not rehearsal:
         report.delivery = deliver_everything(desk, now, stop=stop, progress=bars.deliver)
@@ -91,14 +93,14 @@ def ingest_drops(
 
 
 def compose(
-    desk: Desk, now: datetime, *, rehearsal: bool = False, stop: threading.Event | None = None
-) -> DigestCounts:
-    """Ends the slots that are due."""
-    if not desk.storage.subscribers.due(now, 1):
-        return DigestCounts()
+    desk: Desk, report: RunReport, *, rehearsal: bool = False, stop: threading.Event | None = None
+) -> None:
+    """Ends the slots that are due, and counts them in the report."""
+    if not desk.storage.subscribers.due(report.now, 1):
+        return
     from digestbot.due_slots import compose_due, compose_everybody  # with all that ranks
 
-    return (compose_due if rehearsal else compose_everybody)(desk, now, stop=stop)
+    (compose_due if rehearsal else compose_everybody)(desk, report.now, stop=stop, counts=report.digests)
 
 
 def deliver_everything(

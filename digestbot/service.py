@@ -97,10 +97,12 @@ def compose(desk: Desk, stop: threading.Event) -> RunReport:
     """Composes what is due, after ending what waited too long."""
     report = RunReport(_now())
     report.delivery = DeliveryReport(clear_outbox(desk, report.now))
-    report.digests = compose_due(desk, report.now, stop=stop)
-    if any(ended := astuple(report.digests)):
-        log.info("slots: %d composed, %d empty, %d late, %d paused", *ended)
-    note_run(desk, report, _now())
+    try:
+        compose_due(desk, report.now, stop=stop, counts=report.digests)
+    finally:
+        if any(ended := astuple(report.digests)):
+            log.info("slots: %d composed, %d empty, %d late, %d paused", *ended)
+        note_run(desk, report, _now())
     return report
 
 

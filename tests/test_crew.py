@@ -219,6 +219,23 @@ def test_what_forks_leave_that_somebody_else_told_to_stop_is_composed_all_the_sa
     assert json.loads(done.stdout)["digests"]["composed"] == 300
 
 
+@pytest.mark.parametrize("name", ["run", "run alone"])
+def test_composing_that_fails_late_says_how_far_it_came(
+    household: Household, tmp_path: Path, name: str
+) -> None:
+    """One row is damaged; its block of ten is lost, those before it are stored."""
+    invite(household)
+    with sqlite3.connect(household.folder / "state" / "digestbot.db") as connection:
+        connection.execute("UPDATE subscribers SET topics = '{' WHERE id = 255")
+    done = program(name, "--now", "2026-11-20T08:00:00Z", "run", "--once", "--json", folder=tmp_path)
+    assert done.returncode == 1, done.stderr
+    composed = json.loads(done.stdout)["digests"]["composed"]
+    counts = household.do("status", "--json").json
+    assert composed == sum(counts["outbox"].values())
+    assert 250 <= composed <= 290
+    assert counts["runs"][0]["digests"]["composed"] == composed
+
+
 def test_a_program_with_threads_is_not_forked() -> None:
     waits = threading.Event()
     thread = threading.Thread(target=waits.wait)
