@@ -58,6 +58,7 @@ _IN_LATEX = _BETWEEN | {
     "sum": "∑",
     "prod": "∏",
 }
+_FUNCTIONS = "log|ln|exp|min|max|sup|inf|lim|sin|cos|tan|arg|det|dim"
 
 _DOUBLE = {"R": "ℝ", "N": "ℕ", "Z": "ℤ", "Q": "ℚ", "C": "ℂ", "P": "ℙ", "H": "ℍ"}
 _MARKS = {"widetilde": "\u0303", "tilde": "\u0303", "widehat": "\u0302", "hat": "\u0302", "bar": "\u0304",
@@ -69,6 +70,27 @@ _SUPERSCRIPTS = dict(
 )  # fmt: skip
 _SUBSCRIPTS = dict(zip("0123456789+-=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
 
+# What metadata in LaTeX say around their words, in order.
+_ADDRESS = re.compile(
+    r"\\(?:url|href|path|nolinkurl|texttt)\{\s*((?:https?://)?[^\s{}]+\.[^\s{}]+)\s*\}(?:\{[^{}]*\})?"
+)
+_DISPLAYS = "equation|align|displaymath|math|eqnarray|gather|multline"
+_LAYOUT: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"\s?\\footnote\{([^{}]*)\}"), r" (\1)"),
+    (re.compile(r"\\[mh]box\{([^{}]*)\}"), r"\1"),
+    (re.compile(rf"\\begin\{{(?:{_DISPLAYS})\*?\}}\s*|\\\[\s*"), r"\\("),
+    (re.compile(rf"\s*\\end\{{(?:{_DISPLAYS})\*?\}}|\s*\\\]"), r"\\)"),
+    (re.compile(r"\\(?:begin|end)\{[A-Za-z]+\*?\}\s?"), ""),
+    (re.compile(r"(?<!\$)\$\$\s*([^\s$](?:[^$]{0,300}[^\s$])?)\s*\$\$(?!\$)"), r"\\(\1\\)"),
+    (re.compile(r"(?<!`)``([^`'\s](?:[^`']|'(?!'))*)''"), r"“\1”"),
+    (re.compile(r"(?<=\w)---(?=\w)"), "—"),
+)
+# A formula of one sign may stand before a number, as no price does.
+_SIGN = re.compile(r"\$\s?(\\[A-Za-z]+|[<>=≤≥~±×])\s?\$(?=\d)")
+_DEGREES = re.compile(r"\^\s?(?:\{\s?\\circ\s?\}|\\circ(?![A-Za-z]))")
+_SCRIPT_ALONE = re.compile(r"([_^])\s?(?:\{([^{}]+)\}|(\w))")
+_FUNCTION = re.compile(rf"(?:(?<=[\w)])\s?)?\\({_FUNCTIONS})(?![A-Za-z])(?:\s?\{{([^{{}}]*)\}})?")
+
 _SPAN = re.compile(r"(?<![\\$])\$(?![\s$])((?:[^$\\]|\\.){1,300}?)(?<![\s\\])\$(?![\d$])|\\\((.{1,300}?)\\\)")
 _FORMULA = re.compile(r"[\\^_{}=<>+/|]|^\W*\w{1,2}\W*$")
 _URL = re.compile(r"(https?://[^\s{}]+)(?:\{[^{}]*\})?")
@@ -77,7 +99,7 @@ _ENTITY = re.compile(r"&(?!amp|lt|gt|quot)[A-Za-z]{3,8};")  # those four may be 
 _BROKEN = re.compile(r"[{}]|\bbig[\[(|]|\\[A-Za-z]{2,}")
 _ANY_GREEK = "|".join(sorted(_GREEK, key=len, reverse=True))
 _SIGNS = re.compile(
-    rf"[\\$^_{{}}~]|{'|'.join(_SYMBOLS)}|var|math|widetilde|widehat|sqrt"
+    rf"[\\$^_{{}}~]|``|---|{'|'.join(_SYMBOLS)}|var|math|widetilde|widehat|sqrt"
     rf"|/(?:{_ANY_GREEK})\b|\b(?:{_ANY_GREEK})\(|[\d\w)] (?:times|gg|ll) \w\b"
 )
 _GROUP = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
@@ -89,6 +111,9 @@ def readable(text: str) -> str:
         text = _ENTITY.sub(lambda found: html.unescape(found[0]).replace("\xa0", " "), text)
     if not _SIGNS.search(text):
         return text
+    text = _ADDRESS.sub(lambda found: re.sub(r"\\([_%#&~])", r"\1", found[1]), text)
+    for pattern, replacement in _LAYOUT:
+        text = pattern.sub(replacement, text)
     pieces, end = [], 0
     for url in _URL.finditer(text):  # a web address is no formula; \href leaves its words behind it
         pieces += [_prose(text[end : url.start()]), url[1]]
@@ -103,25 +128,33 @@ def is_readable(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _prose(text: str) -> str:
-    text = _SPAN.sub(_span, text)
+    text = _SPAN.sub(_span, _SIGN.sub(lambda found: _latex(found[1]), text))
     text = re.sub(r"\{\\(?:em|it|bf|sc|tt|sf|rm)\s+([^{}]*)\}", r"\1", text)
     if "\\" in text:
-        text = re.sub(r"\\([%&#$_])", r"\1", text)
+        text = _FUNCTION.sub(_function, re.sub(r"\\([%&#$_])", r"\1", text))
         text = re.sub(r"\s?\\cite[a-z]*\{[^{}]*\}", "", text)
         text = re.sub(
             r"\\[\"'`^~=.](?:\{\\?[A-Za-z]\}|\\?[A-Za-z])|\\(?:[A-Za-z]+|.)\s?(?:\{[^{}]*\})?", _command, text
         )
+        text = re.sub(r"\{([À-ɏ])\}", r"\1", text)
     text = re.sub(r"(?<=[\w.,])~(?=\w)", " ", text)
     return _remains(text)
 
 
 def _span(found: re.Match[str]) -> str:
     inner: str = found[1] or found[2]
+    if alone := _SCRIPT_ALONE.fullmatch(inner):
+        return (
+            _DEGREES.sub("°", inner)
+            if _DEGREES.fullmatch(inner)
+            else _shifted(alone[1], _latex(alone[2] or alone[3]))
+        )
     return _remains(_latex(inner)) if found[2] or _FORMULA.search(inner) else found[0]
 
 
 def _latex(text: str) -> str:
     """A formula in LaTeX: every command is one."""
+    text = _FUNCTION.sub(_function, _DEGREES.sub("°", text))
     text = re.sub(r"\\(?:left|right|big|Big|bigl|bigr|,|;|!|:|quad|displaystyle)(?![A-Za-z])", "", text)
     text = re.sub(
         r"\\([{}%&#$_|])", lambda found: {"{": "❴", "}": "❵", "|": "‖"}.get(found[1], found[1]), text
@@ -137,6 +170,18 @@ def _latex(text: str) -> str:
     )
     text = re.sub(r"\\[A-Za-z]+\s?(?:\{[^{}]*\})?", _command, text)
     return re.sub(r"(?<=[\w)\]])'", "′", text).replace("❴", "{").replace("❵", "}").replace("~", " ")
+
+
+def _function(found: re.Match[str]) -> str:
+    """Its name, apart from letters, numbers and brackets beside it."""
+    before = found.string[max(0, found.start() - 1) : found.start()]
+    after = found[2] or ""
+    return (
+        (" " if before.isalnum() or before == ")" else "")
+        + found[1]
+        + (" " if after[:1].isalnum() else "")
+        + after
+    )
 
 
 def _is_style(word: str) -> bool:
@@ -190,12 +235,15 @@ def _root(found: re.Match[str]) -> str:
 def _script(found: re.Match[str]) -> str:
     base, sign = found["base"], found["sign"]
     inner = _inner(found).strip()
+    return base + (inner if inner in ("*", "†", "′") else _shifted(sign, inner))
+
+
+def _shifted(sign: str, inner: str) -> str:
+    """Letters above or below the line, where all of them exist; else the sign and what it shifts."""
     letters = _SUPERSCRIPTS if sign == "^" else _SUBSCRIPTS
     if all(letter in letters for letter in inner):
-        return base + "".join(letters[letter] for letter in inner)
-    if inner in ("*", "†", "′"):
-        return base + inner
-    return f"{base}{sign}{inner}" if inner.isalnum() else f"{base}{sign}({inner})"
+        return "".join(letters[letter] for letter in inner)
+    return sign + (inner if inner.isalnum() else f"({inner})")
 
 
 _FONTS = "math(?:cal|bb|bf|rm|sf|it|frak|scr|tt)|boldsymbol|operatorname"
