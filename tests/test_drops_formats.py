@@ -405,12 +405,26 @@ def test_an_arxiv_id_in_running_text_must_be_marked_as_one() -> None:
         ("https://doi.org/10.1145/ABC.DEF", "10.1145/abc.def"),
         ("http://dx.doi.org/10.1/x", None),
         ("doi:10.1000/a%2Fb.", "10.1000/a/b"),
+        ("10.1175/1520-0469(1963)020<0130:DNF>2.0.CO;2", "10.1175/1520-0469(1963)020<0130:dnf>2.0.co;2"),
+        ("10.1002/x(1)1:2<3::AID-4>3.0.CO;2-2", "10.1002/x(1)1:2<3::aid-4>3.0.co;2-2"),
+        ("https://doi.org/10.1002/x(1)1:2%3C3::aid-4%3E3.0.CO;2-2", "10.1002/x(1)1:2<3::aid-4>3.0.co;2-2"),
+        ("10.1002/x(1)1:2&lt;3::aid-4&gt;3.0.CO;2-2", "10.1002/x(1)1:2<3::aid-4>3.0.co;2-2"),
+        ("10.1234/a</a> and <b>more</b>", "10.1234/a"),
         ("11.1000/x", None),
         ("https://example.org/10.1145/x", None),
     ],
 )
 def test_dois_in_all_forms(text: str, expected: str | None) -> None:
     assert read_doi(text) == expected
+
+
+def test_papers_of_one_issue_with_old_dois_stay_apart(tmp_path: Path) -> None:
+    """Wiley and others named the issue first, and the article between angle brackets."""
+    doi = "10.1002/(SICI)1521-396X(199901)171:1<{0}::AID-PSSA{0}>3.0.CO;2-1"
+    entry = f"@article{{{{p{{0}}, title={{{{Owls in the dark, part {{0}}}}}}, doi={{{{{doi}}}}}}}}}"
+    _, papers, rejected = read(written(tmp_path, "\n".join(entry.format(page) for page in (325, 401))))
+    assert [paper.doi for paper in papers] == [doi.format(page).lower() for page in (325, 401)]
+    assert not rejected
 
 
 def test_text_without_what_no_reader_can_show() -> None:

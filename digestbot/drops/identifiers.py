@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+from urllib.parse import unquote
 
 # https://info.arxiv.org/help/arxiv_identifier.html: YYMM.NNNN(N) since 2007-04, archive(.SC)/YYMMNNN before.
 _ARXIV = r"(?P<id>\d{2}(?:0[1-9]|1[0-2])\.\d{4,5}|[a-z]+(?:-[a-z]+)?(?:\.[A-Z]{2})?/\d{7})(?:v(?P<version>[1-9]\d{0,2}))?"
@@ -21,7 +23,8 @@ _ARXIV_WITHIN = re.compile(rf"(?:{_ARXIV_PREFIX}){_ARXIV}(?![\d.]*\d)", re.IGNOR
 _DOI_PREFIX = re.compile(
     r"^(?:https?://(?:dx\.|www\.)?doi\.org/|(?:dx\.)?doi\.org/|doi:\s*|doi\s+|info:doi/)", re.IGNORECASE
 )
-_DOI = re.compile(r"10\.\d{4,9}/[^\s\"<>{}]+")
+# Old ones name the article between angle brackets, first its page and a colon (ANSI/NISO Z39.56); markup does not.
+_DOI = re.compile(r"10\.\d{4,9}/(?:<[a-z]?\d[^\s\"<>{}:]*:[^\s\"<>{}]+>|[^\s\"<>{}])+")
 _ARXIV_DOI = "10.48550/arxiv."
 
 
@@ -45,7 +48,8 @@ def _arxiv(found: re.Match[str]) -> tuple[str, int | None]:
 
 def read_doi(text: str) -> str | None:
     """The DOI in lower case without resolver; None where the text is none. arXiv's own DOIs are DOIs, too."""
-    doi = _DOI_PREFIX.sub("", text.strip()).lower().replace("%2f", "/")
+    doi = html.unescape(_DOI_PREFIX.sub("", text.strip())).lower()
+    doi = re.sub("%2f|%3[ce]|%28|%29|%3[ab]", lambda found: unquote(found[0]), doi)
     found = _DOI.match(doi)
     return found[0].rstrip(".,;)]") if found and len(found[0]) <= 300 else None
 
