@@ -242,6 +242,33 @@ def test_five_policy_refusals_of_three_domains_stop_everything_for_an_hour(stora
         assert run_pass(storage, server.url(), policy, minutes=125).counts == {EntryState.SENT: 14}
 
 
+def test_refusals_between_mails_that_are_taken_stop_nothing(storage: Storage) -> None:
+    queue_digests(storage, [f"p{n}@d{n % 4}.example" for n in range(20)])
+    turn = [0]
+
+    def two_of_three(stage: str, _: str) -> Answer:
+        turn[0] += stage == "text"
+        return "554 5.7.1 spam" if stage == "text" and turn[0] % 3 else None
+
+    with SmtpServer(two_of_three) as server:
+        report = run_pass(storage, server.url(), replace(QUICK, connections=1))
+    assert report.stopped is None
+    assert report.counts == {EntryState.FAILED: 14, EntryState.SENT: 6}
+
+
+def test_refusals_of_the_last_pass_count_until_a_mail_is_taken(storage: Storage) -> None:
+    policy, people = replace(QUICK, connections=1), [f"p@d{n}.example" for n in range(5)]
+    with SmtpServer(at("rcpt", "550 5.7.1 blocked", who="p@")) as server:
+        queue_digests(storage, people[:4])
+        assert run_pass(storage, server.url(), policy).stopped is None
+        queue_digests(storage, [BOB])
+        assert run_pass(storage, server.url(), policy).counts == {EntryState.SENT: 1}
+        queue_digests(storage, people[4:])
+        assert run_pass(storage, server.url(), policy).stopped is None
+        queue_digests(storage, [f"p@e{n}.example" for n in range(9)])
+        assert run_pass(storage, server.url(), policy).counts == {EntryState.FAILED: 4}, "five in a row"
+
+
 def test_one_domain_cannot_stop_everybody(storage: Storage) -> None:
     queue_digests(storage, [f"p{n}@bad.example" for n in range(9)] + [f"p{n}@good.example" for n in range(9)])
     with SmtpServer(at("rcpt", "550 5.7.1 blocked", who="bad.example")) as server:
@@ -261,6 +288,14 @@ def test_a_domain_that_defers_three_times_is_postponed_alone(storage: Storage) -
     waiting = storage.entries.list_entries()
     assert sorted(entry.attempts for entry in waiting) == [0] * 6 + [1] * 3
     assert len({entry.next_attempt_at for entry in waiting if entry.attempts == 0}) == 1
+
+
+def test_a_domain_that_defers_now_and_then_is_not_postponed(storage: Storage) -> None:
+    queue_digests(storage, [f"{'late' if n % 3 else 'soon'}{n}@slow.example" for n in range(9)])
+    with SmtpServer(at("rcpt", "450 4.7.1 later", who="late")) as server:
+        report = run_pass(storage, server.url(), replace(QUICK, connections=1))
+    assert report.counts == {EntryState.DEFERRED: 6, EntryState.SENT: 3}
+    assert [entry.attempts for entry in storage.entries.list_entries()] == [1] * 6
 
 
 def test_lost_after_the_final_dot_is_in_doubt_and_sent_again_the_same(storage: Storage) -> None:
