@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
 
@@ -28,6 +28,7 @@ from digestbot.report import RunReport
 from digestbot.scheduler import Job, Scheduler
 from digestbot.semantics import forget_texts
 from digestbot.settings import Settings
+from digestbot.storage import open_storage
 from digestbot.zone_rules import follow_zone_rules
 
 INGEST_EVERY_S = 60
@@ -44,7 +45,10 @@ log = logging.getLogger(__name__)
 def serve_forever(settings: Settings, *, stop: threading.Event) -> None:
     """Runs the timetable until `stop` is set. Raises SettingsError, StorageError or TemplateError at its start."""
     with ExitStack() as stack:
-        reader, sender, keeper = (stack.enter_context(open_desk(settings)) for _ in range(3))
+        sender = stack.enter_context(open_desk(settings))  # own templates are tried here, once for all
+        reader, keeper = (
+            replace(sender, storage=stack.enter_context(open_storage(settings))) for _ in range(2)
+        )
         announce(keeper, _now())
         work: dict[str, tuple[float, Callable[[], object]]] = {
             "ingest": (INGEST_EVERY_S, lambda: ingest(reader)),

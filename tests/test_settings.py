@@ -225,6 +225,28 @@ def test_a_template_of_ones_own_is_looked_at_before_anything_is_done(
     assert not Path("state").exists()
 
 
+SCHEDULES = """
+import sys, threading
+from digestbot.service import serve_forever
+from digestbot.settings import load_settings
+
+opened = []
+sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
+stop = threading.Event()
+threading.Timer(1.5, stop.set).start()
+serve_forever(load_settings(), stop=stop)
+print(opened.count("mine/email/card.html"))
+"""
+
+
+def test_the_scheduler_tries_templates_of_ones_own_once(household: Household) -> None:
+    Path("mine/email").mkdir(parents=True)
+    Path("mine/email/card.html").write_text("<p>{{ paper.title }}</p>")
+    household.set("TEMPLATES", "mine")
+    done = subprocess.run([sys.executable, "-c", SCHEDULES], capture_output=True, text=True, check=False)
+    assert done.stdout == "1\n", done.stderr
+
+
 def test_a_page_of_ones_own_is_looked_at_before_it_is_served(household: Household) -> None:
     Path("mine/web").mkdir(parents=True)
     Path("mine/web/papers.html").write_text("\n{% if %}")
