@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from digestbot import schedule
-from digestbot.errors import StorageError, UsageError
+from digestbot.errors import SettingsError, StorageError, UsageError
 from digestbot.model import SlotOutcome, SlotRecord, Subscriber, SubscriberId
 from digestbot.owner import life_of
 from digestbot.schedule import Verdict
@@ -89,7 +89,7 @@ def move_state(source: str, target: str, progress: Progress) -> dict[str, int]:
 
     Raises UsageError where the source does not exist or somebody delivers from it, or the target is in use.
     """
-    old, new = (parse_settings({"DIGESTBOT_DATABASE": url}) for url in (source, target))
+    old, new = _settings_of("--from", source), _settings_of("--to", target)
     if old.sqlite_path is not None and not old.sqlite_path.exists():
         raise UsageError(f"{old.sqlite_path}: there is no database")
     if source == target:
@@ -102,6 +102,13 @@ def move_state(source: str, target: str, progress: Progress) -> dict[str, int]:
             )
         with first.db.rehearsal(writing=True), first.transaction():  # nobody decides anything meanwhile
             return move(first.db, second.db, progress)
+
+
+def _settings_of(option: str, url: str) -> Settings:
+    try:
+        return parse_settings({"DIGESTBOT_DATABASE": url})
+    except SettingsError as error:
+        raise UsageError(str(error).replace("DIGESTBOT_DATABASE", option)) from error
 
 
 # ---- restoring ----------------------------------------------------------------------------------------------------

@@ -81,6 +81,17 @@ def test_it_refuses_what_it_would_spoil(postgres: str, household: Household, tmp
     assert household.run("migrate", "--from", source).code == 2
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "named"), [("foo", "sqlite:///b", "--from"), ("sqlite:///a", "foo", "--to")]
+)
+def test_a_url_that_is_none_is_told_by_its_option(
+    household: Household, source: str, target: str, named: str
+) -> None:
+    answer = household.run("migrate", "--from", source, "--to", target)
+    said = "must begin with sqlite:/// or postgresql://"
+    assert (answer.code, answer.err) == (2, f"digestbot: {named}: {said}\n")
+
+
 def test_who_still_sends_is_told_to_stop(postgres: str, household: Household) -> None:
     source = lived_in(household)
     storage = storage_of(source)

@@ -231,9 +231,10 @@ def test_a_wrong_line_of_a_suppression_list_is_named_and_nothing_added(
     assert answer.code == 2
     assert f"list: line 3: {said}" in answer.err.replace("'eve@example.org,bounced' ", "")
     assert household.do("suppressions", "list", "--json").out == ""
-    Path("list").write_bytes(b"\xff\xfe")
-    answer = household.run("suppressions", "import", "list")
-    assert (answer.code, answer.err) == (2, "digestbot: list: is not UTF-8 text (byte 0)\n")
+    for before in (0, 20_000):
+        Path("list").write_bytes(b"ok@example.org\r\n" * before + b"\xff\xfe")
+        answer = household.run("suppressions", "import", "list")
+        assert (answer.code, answer.err) == (2, f"digestbot: list: line {before + 1}: is not UTF-8 text\n")
 
 
 def test_an_exported_suppression_list_is_imported_but_for_who_was_deleted(household: Household) -> None:

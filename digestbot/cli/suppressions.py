@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from digestbot.cli.context import App, json_lines_option, json_option, pass_app, print_json_lines, say, table
-from digestbot.errors import UsageError
+from digestbot.errors import UsageError, line_of
 from digestbot.timestamps import timestamp
 
 MOST_TOLD = 20  # wrong lines
@@ -68,7 +68,7 @@ def import_(app: App, file: Path, reason: str) -> None:
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file}: is not UTF-8 text (byte {error.start})") from error
+        raise UsageError(f"{file}: line {line_of(error)}: is not UTF-8 text") from error
     found = [(f"{file}: line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
     _suppress(app, found, reason)
 
