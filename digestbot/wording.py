@@ -24,14 +24,23 @@ _TITLES_AHEAD = 6
 _UNSHOWABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]+"
 )
+# Marks above and below a letter; no language stacks five of one of these kinds.
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u065f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
+    "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+)
+_STACK = re.compile(rf"([{_MARKS}]{{4}})[{_MARKS}]+")
 _DOTS = 5
 
 
 def clean(text: str) -> str:
-    """One line without control characters, direction overrides and lone surrogates; runs of space become one."""
+    """One line without control characters, direction overrides and lone surrogates; runs of space become one.
+
+    Of marks piled upon a letter four stay: hundreds would be drawn over what stands above.
+    """
     if text.isascii() and text.isprintable():
         return " ".join(text.split())
-    return " ".join(_UNSHOWABLE.sub(" ", text).split())
+    return " ".join(_STACK.sub(r"\1", _UNSHOWABLE.sub(" ", text)).split())
 
 
 def clip(text: str, *, size: int) -> str:

@@ -427,6 +427,14 @@ def test_papers_of_one_issue_with_old_dois_stay_apart(tmp_path: Path) -> None:
     assert not rejected
 
 
+def test_names_of_authors_in_latex_are_names(tmp_path: Path) -> None:
+    line = json.dumps(
+        {"title": "Owls", "authors": ["Paul Erd\\H{o}s", 'G\\"unther \\L{}ukasz', "Zoë {Fern}"]}
+    )
+    _, [paper], _ = read(written(tmp_path, line))
+    assert paper.authors == ("Paul Erdős", "Günther Łukasz", "Zoë {Fern}")
+
+
 def test_text_without_what_no_reader_can_show() -> None:
     assert clean(" a\x00b\r\n\tc\ud800d\u202ee\u2066f\ufeffg\U000e0041 🧑‍🚀 ") == "a b cdefg 🧑‍🚀"
     assert clean("two  blanks stay") == "two  blanks stay"

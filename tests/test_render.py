@@ -21,6 +21,7 @@ from digestbot.errors import TemplateError
 from digestbot.links import Links
 from digestbot.model import CardLength, Digest, Paper, PaperId, Reason, ReasonKind, SubscriberId
 from digestbot.sample_mails import try_templates
+from digestbot.wording import clean
 from tests.mail_samples import (
     ADA,
     LINKS,
@@ -61,6 +62,12 @@ def test_each_card_shows_what_a_reader_decides_by() -> None:
         assert LINKS.preferences(ADA.id) in body
         assert LINKS.digest(ADA.id, SLOT) in body
         assert LINKS.bibtex(ADA.id, SLOT) in body
+
+
+def test_marks_piled_upon_a_letter_are_not_drawn_over_the_rest() -> None:
+    assert clean("Z" + "\u0301" * 500 + "algo") == "Z" + "\u0301" * 4 + "algo"
+    for word in ("Việt", "बद्ध", "שָׁלוֹם", "مُحَمَّدٌ", "ที่นี่", "བསྒྲུབས", "👩🏽‍🚀"):
+        assert clean(word) == word
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,18 @@ def test_a_papers_page_yields_its_metadata_to_a_citation_parser(tmp_path: Path) 
     }
 
 
+def test_three_thousand_authors_do_not_hide_the_abstract(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        world.ingest(
+            [{"title": "Moss of all", "abstract": MOSS, "authors": [f"Ada N{n}" for n in range(3000)]}]
+        )
+        page = world.get("/paper/5").text.partition("<article>")[2]
+    shown, _, folded = page.partition('<details class="authors">')
+    assert "Ada N19 and 2980 others" in shown
+    assert "Ada N20" not in shown
+    assert "Ada N2999" in folded
+
+
 def test_more_like_this(tmp_path: Path) -> None:
     with running(tmp_path) as world:
         for sample in sorted(SAMPLES.glob("*.txt")):

@@ -10,6 +10,7 @@ from datetime import date
 from digestbot.drops.identifiers import arxiv_id_of_doi, read_arxiv_id, read_doi
 from digestbot.drops.text import MAX_ABSTRACT, MAX_TITLE, clean, clean_url, strip_markup
 from digestbot.errors import in_short
+from digestbot.mathtext import decode_latex
 from digestbot.model import PaperRecord, Rejection
 
 MAX_AUTHORS = 20_000
@@ -62,7 +63,7 @@ def make_record(
     abstract = clean(strip_markup(abstract))
     if len(abstract) > MAX_ABSTRACT:
         raise BadField(f"an abstract of {len(abstract):,} characters; {MAX_ABSTRACT:,} are the most")
-    names = tuple(name[:MAX_NAME] for name in map(clean, authors) if name)
+    names = tuple(_name(name)[:MAX_NAME] for name in map(clean, authors) if name)
     if len(names) > MAX_AUTHORS:
         raise BadField(f"{len(names):,} authors; {MAX_AUTHORS:,} are the most")
     identifier, version = _arxiv(arxiv_id, doi, url)
@@ -82,6 +83,11 @@ def make_record(
         upvotes=upvotes,
         comments=comments,
     )
+
+
+def _name(name: str) -> str:
+    """A name with the accents that feeds of arXiv leave in LaTeX; another one as it is."""
+    return clean(decode_latex(name[:MAX_NAME])) or name if "\\" in name else name
 
 
 def _arxiv(arxiv_id: str | None, doi: str | None, url: str | None) -> tuple[str | None, int | None]:
