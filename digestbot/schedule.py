@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import enum
 import re
+import zoneinfo
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from difflib import get_close_matches
 from functools import lru_cache
+from importlib import resources
+from io import BytesIO
 from itertools import takewhile
+from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
 from digestbot.model import WEEKDAYS, Schedule, SlotOutcome
@@ -309,16 +313,38 @@ def is_known_zone(name: str) -> bool:
 @lru_cache(maxsize=1024)
 def _find_zone(name: str) -> ZoneInfo | None:
     try:
-        return ZoneInfo(name)
+        found = ZoneInfo.from_file(_Ending(zone_file(name)), key=name)
+        for year in range(2000, 2100):  # an offset of days is only met when it is asked for
+            for month in (1, 7):
+                datetime(year, month, 1, tzinfo=found).utcoffset()
     except Exception:  # whatever zoneinfo meets in a damaged file
         return None
+    return found
+
+
+class _Ending(BytesIO):
+    """A file that says where it ends: zoneinfo looks for a last line's end for ever, where that is cut off."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        if size and not found:
+            raise EOFError
+        return found
+
+
+def zone_file(name: str) -> bytes:
+    """As zoneinfo finds it: in the folders of its path, else in the package. Raises OSError."""
+    for folder in zoneinfo.TZPATH:
+        path = Path(folder, name)
+        if path.is_file():
+            return path.read_bytes()
+    return resources.files("tzdata.zoneinfo").joinpath(name).read_bytes()
 
 
 def forget_zone_rules() -> None:
     """The zone files are read anew from now on, and nothing that was worked out from them is kept."""
     for cache in (_next, _waiting, _week, _find_zone, _zone_names):
         cache.cache_clear()
-    ZoneInfo.clear_cache()
 
 
 # ---- at the door ------------------------------------------------------------------------------------------------

@@ -8,10 +8,7 @@ import itertools
 import logging
 import zoneinfo
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
-from importlib import resources
-from pathlib import Path
 
 from digestbot import schedule
 from digestbot.model import Status, SubscriberId
@@ -75,14 +72,10 @@ def fingerprint() -> str:
 
 
 def _zone_file(name: str) -> bytes:
-    """As zoneinfo finds it: in the folders of its path, else in the package."""
-    with suppress(OSError):  # as good as damaged
-        for folder in zoneinfo.TZPATH:
-            path = Path(folder, name)
-            if path.is_file():
-                return path.read_bytes()
-        return resources.files("tzdata.zoneinfo").joinpath(name).read_bytes()
-    return b""
+    try:
+        return schedule.zone_file(name)
+    except OSError:  # as good as damaged
+        return b""
 
 
 def _replan(storage: Storage, ids: Sequence[SubscriberId], now: datetime) -> int:

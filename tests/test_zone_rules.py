@@ -117,14 +117,14 @@ def test_a_running_process_follows_in_blocks_and_once(tmp_path: Path, zones: Pat
 
 
 def damage(zones: Path, how: str) -> None:
-    """Makes Berlin's file one that cannot be read in whole, or (an address that no process has) at all."""
+    """Makes Berlin's file one that lacks its end, or cannot be read (an address that no process has)."""
     berlin = zones / "Europe" / "Berlin"
-    head = berlin.read_bytes()[:100]
+    whole = berlin.read_bytes()
     berlin.unlink()
-    if how == "damaged":
-        berlin.write_bytes(head)
-    else:
+    if how == "unreadable":
         berlin.symlink_to("/proc/self/mem")
+    else:
+        berlin.write_bytes(whole[:100] if how == "damaged" else whole[:-1])
 
 
 @pytest.mark.parametrize("how", ["damaged", "unreadable"])
@@ -157,8 +157,9 @@ def test_a_damaged_zone_touches_nobody_elsewhere(household: Household, zones: Pa
     assert household.do("status", "--json").json["alarms"] == []
 
 
-def test_nobody_is_added_to_a_damaged_zone(household: Household, zones: Path) -> None:
-    damage(zones, "damaged")
+@pytest.mark.parametrize("how", ["damaged", "without the end of its last line"])
+def test_nobody_is_added_to_a_damaged_zone(household: Household, zones: Path, how: str) -> None:
+    damage(zones, how)
     add = ("subscribers", "add", "berlin@example.org", "--timezone", "Europe/Berlin")
     digestbot(zones, WINTER, *add, fails=True)
     assert household.do("subscribers", "list", "--json").out == ""
