@@ -543,6 +543,18 @@ def test_a_fresh_link_expires_and_only_three_a_day_are_sent(own: World) -> None:
     assert own.get(fresh + "/export.json").status == 410
 
 
+def test_ones_own_address_is_no_new_one_and_takes_none_of_the_three_mails_a_day(own: World) -> None:
+    who = own.add("one@example.org", "moss")
+    fresh = own.links.account(who.id, own.now)
+    for _ in range(3):
+        answer = own.post(fresh, {"action": "address", "email": "one@Example.org"})
+        assert answer.status == 400
+        assert "already" in answer.text
+    assert own.mails(EntryKind.LINK) == []
+    assert "at most three a day" in own.post(fresh, {"action": "address", "email": "new@example.org"}).text
+    assert own.mails(EntryKind.LINK)[-1].recipient == "new@example.org"
+
+
 def test_nobody_moves_to_an_address_that_is_taken(own: World) -> None:
     who, _ = own.add("one@example.org", "moss"), own.add("two@example.org", "moss")
     own.post(own.links.account(who.id, own.now), {"action": "address", "email": "Two@example.org"})

@@ -181,9 +181,12 @@ def _send_link(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> 
 
 def _change_address(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> str:
     email = check_address(visit.form.text("email"))
+    if email == subscriber.email:
+        raise ValueError("Your digests go to that address already.")
     accounts.ask_new_address(site.office(desk, visit.now), subscriber, email)
     return (
-        "If digests can go to that address, a mail there now asks to confirm it. Until then nothing changes."
+        "If digests can go to that address, a mail there now asks to confirm it; at most three a day are sent."
+        " Until then nothing changes."
     )
 
 
