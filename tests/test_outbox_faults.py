@@ -144,6 +144,18 @@ def test_five_full_mailboxes_in_30_days_suppress(storage: Storage) -> None:
     assert storage.suppressions.among([ADA]) == {ADA}
 
 
+def test_full_mailboxes_and_plain_refusals_do_not_add_up(storage: Storage) -> None:
+    full, plain = "552 5.2.2 mailbox full", "550 no"
+    answers = [full, plain, None, plain, full, plain, None, plain, None, plain, full, plain, full, None]
+    today = [answers[0]]
+    with SmtpServer(lambda stage, _: today[0] if stage == "rcpt" else None) as server:
+        for day, today[0] in enumerate(answers):
+            moment = NOW + timedelta(days=day)
+            queue_digests(storage, [ADA], slot=moment.date(), at=moment)
+            assert sum(run_pass(storage, server.url(), at=moment).counts.values()) == 1
+    assert storage.suppressions.among([ADA]) == set()
+
+
 @pytest.mark.parametrize("reply", ["550 no", "551 not here", "553 no such name"])
 def test_the_second_plain_refusal_in_a_row_suppresses(storage: Storage, reply: str) -> None:
     refusing = [True]
