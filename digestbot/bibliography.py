@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from digestbot.cards import paper_url
@@ -122,7 +123,8 @@ def _key(record: PaperRecord) -> str:
     family = clean(record.authors[0]).split(",")[0].split()[-1:] if record.authors else []
     words = [w for w in re.findall(r"[A-Za-z0-9]+", record.title) if w.lower() not in _SMALL]
     year = str(record.published.year) if record.published else ""
-    key = re.sub(r"[^a-z0-9]", "", "".join(family).lower()) + year + "".join(words[:1]).lower()
+    name = unicodedata.normalize("NFKD", "".join(family).lower())  # Erdős is erdos
+    key = re.sub(r"[^a-z0-9]", "", name) + year + "".join(words[:1]).lower()
     return key or "paper"
 
 

@@ -172,7 +172,7 @@ def _links(paper: Paper, links: Links) -> list[Link]:
     found = [Link("Paper", main)]
     if record.arxiv_id:
         found.append(Link("PDF", f"https://arxiv.org/pdf/{record.arxiv_id}"))
-    addresses = [record.code_url, *(run.url for run in find_links(clean(record.abstract)))]
+    addresses = [record.code_url, *(run.url for run in find_links(readable(clean(record.abstract))))]
     for address in filter(None, map(public_url, addresses)):
         code = (
             address == record.code_url

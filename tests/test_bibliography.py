@@ -41,6 +41,10 @@ def test_bibtex_is_what_tex_takes() -> None:
     assert "eprint = {2611.00001}" in text
 
 
+def test_keys_keep_letters_with_accents() -> None:
+    assert bibtex([paper(authors=("Paul Erdős",))], LINKS).startswith("@misc{erdosmoss,")
+
+
 def test_ris_has_a_tag_a_line() -> None:
     lines = ris([FULL], LINKS).split("\r\n")
     assert lines[0] == "TY  - GEN"

@@ -64,6 +64,12 @@ def test_each_card_shows_what_a_reader_decides_by() -> None:
         assert LINKS.bibtex(ADA.id, SLOT) in body
 
 
+def test_an_address_in_latex_is_linked_whole() -> None:
+    abstract = r"Moss grows. Code: \url{https://github.com/moss/grow\_fast}."
+    assert '"https://github.com/moss/grow_fast"' in render([make_paper(abstract=abstract)]).html_body()
+    assert '/grow"' not in render([make_paper(abstract=abstract)]).html_body()
+
+
 def test_marks_piled_upon_a_letter_are_not_drawn_over_the_rest() -> None:
     assert clean("Z" + "\u0301" * 500 + "algo") == "Z" + "\u0301" * 4 + "algo"
     for word in ("Việt", "बद्ध", "שָׁלוֹם", "مُحَمَّدٌ", "ที่นี่", "བསྒྲུབས", "👩🏽‍🚀"):

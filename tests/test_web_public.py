@@ -162,6 +162,14 @@ def test_three_thousand_authors_do_not_hide_the_abstract(tmp_path: Path) -> None
     assert "Ada N2999" in folded
 
 
+def test_feeds_show_formulas_as_pages_do(tmp_path: Path) -> None:
+    with running(tmp_path) as world:
+        world.ingest([{"title": "Moss breathes CO$_2$", "abstract": "It takes $\\alpha$ steps."}])
+        feed = world.get("/feed.xml").text
+    assert "<title>Moss breathes CO₂</title>" in feed
+    assert "It takes α steps." in feed
+
+
 def test_more_like_this(tmp_path: Path) -> None:
     with running(tmp_path) as world:
         for sample in sorted(SAMPLES.glob("*.txt")):
