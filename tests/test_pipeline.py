@@ -7,6 +7,7 @@ import email.policy
 import html
 import json
 import re
+import tempfile
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -247,6 +248,21 @@ def test_a_pass_that_ends_early_still_tells_of_its_drops(household: Household) -
     assert answer.err.endswith(
         "digestbot: mine/email/card.html, line 1: 'digestbot.cards.Content object' has no attribute 'feathers'\n"
     )
+
+
+def test_incoming_may_be_a_file_system_of_its_own(household: Household) -> None:
+    incoming = household.folder / "state" / "drops" / "incoming"
+    household.do("init")
+    incoming.rmdir()
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:  # memory, wherever Linux runs
+        incoming.symlink_to(elsewhere)
+        assert incoming.stat().st_dev != incoming.parent.stat().st_dev
+        dropped = household.drop('{"title": "Owls", "abstract": "On owls."}\n', "one.jsonl")
+        household.do("run", "--once", now="2026-01-05T08:30:00Z")
+        assert not dropped.exists()
+    assert (
+        incoming.parent / "done" / "one.jsonl"
+    ).read_text() == '{"title": "Owls", "abstract": "On owls."}\n'
 
 
 @both

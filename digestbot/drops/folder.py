@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -104,7 +105,7 @@ class DropFolder:
             if report is not None:
                 text = json.dumps({**report, "path": shown(claims[0])}, ensure_ascii=False, indent=1)
                 claims[1].write_text(text + "\n", encoding="utf-8", errors="replace")
-            path.replace(claims[0])
+            shutil.move(path, claims[0])  # `incoming` may be a file system of its own
         except OSError as error:
             for claim in claims:
                 with suppress(OSError):
