@@ -277,6 +277,15 @@ def test_what_is_too_large_is_refused(site: World, reader: Subscriber) -> None:
     assert site.get("/").status == 200
 
 
+def test_what_will_be_too_large_is_refused_before_it_comes(site: World) -> None:
+    assert site.handle is not None
+    address = (urlsplit(site.handle.url).hostname or "", urlsplit(site.handle.url).port or 0)
+    with socket.create_connection(address, timeout=5) as connection:
+        head = b"POST /subscribe HTTP/1.1\r\nHost: x\r\nContent-Length: 99000000000\r\n"
+        connection.sendall(head + b"Content-Type: application/x-www-form-urlencoded\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
 def test_slow_clients_do_not_stop_others(site: World) -> None:
     assert site.handle is not None
     address = (urlsplit(site.handle.url).hostname or "", urlsplit(site.handle.url).port or 0)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -136,17 +136,17 @@ class Surroundings:
 
 
 def _limited(scope: Scope, receive: Receive) -> Receive:
-    """The body, refused with 413 from the byte that is too many, and with 408 where it does not come."""
+    """The body, refused with 413 where too many bytes are announced or come, and with 408 where they do not come."""
     path: str = scope["path"]
     takes_library = path.startswith(("/subscribe", "/preferences/"))
     most = LIBRARY_BYTES + FORM_BYTES if takes_library else FORM_BYTES
-    taken = 0
+    taken, announced = 0, int(Headers(scope=scope).get("content-length", 0))
 
     async def receiving() -> Message:
         nonlocal taken
-        message = await receive()
+        message = await receive() if announced <= most else {}
         taken += len(message.get("body", b""))
-        if taken > most:
+        if max(taken, announced) > most:
             raise HTTPException(413, headers={"Connection": "close"})
         return message
 
