@@ -46,6 +46,16 @@ ABSTRACT = "We listened to seven birds for a year, and found that what one of th
         ),
         (record("Bird songs", authors=["Ada Lerche"]), record("Bird Songs", authors=["Bo Lerche"]), False),
         (record("Bird songs", abstract=ABSTRACT), record("Bird Songs", abstract=ABSTRACT.upper()), True),
+        (  # just long enough
+            record("Songs of seven birds", abstract="They sing."),
+            record("Songs of Seven Birds", abstract="They do not."),
+            True,
+        ),
+        (record("Songs of birds"), record("Songs of Birds"), False),
+        (record("Bird songs", abstract="They sing."), record("Bird Songs", abstract="They sing."), True),
+        (record("Bird songs", abstract="They sing."), record("Bird Songs", abstract="They do not."), False),
+        (record("Bird songs", upvotes=3), record("Bird songs", upvotes=4, comments=1), True),
+        (record("Bird songs", upvotes=3), record("Bird songs", url="https://example.org/2"), False),
         (
             record(TITLE, authors=["Ada Lerche"]),
             record(TITLE.replace("birds", "brids"), authors=["A Lerche"]),
