@@ -28,6 +28,22 @@ def next_due(household: Household) -> str:
     return str(household.do("subscribers", "show", ADA, "--json").json["next_due_at"])
 
 
+@pytest.mark.parametrize(
+    ("changed", "due"),
+    [
+        (["--send-at", "20:00"], "2026-01-05T20:00:00Z"),
+        (["--timezone", "America/New_York"], "2026-01-05T13:00:00Z"),
+        (["--days", "wed,sun"], "2026-01-07T08:00:00Z"),
+        (["--name", "Ada"], "2026-01-05T08:00:00Z"),
+    ],
+)
+def test_a_changed_schedule_counts_from_the_next_digest_on(
+    ada: Household, changed: list[str], due: str
+) -> None:
+    ada.do("subscribers", "set", ADA, *changed, now="2026-01-05T06:00:00Z")
+    assert next_due(ada) == due
+
+
 def test_a_second_skip_of_the_same_day_changes_nothing(ada: Household) -> None:
     for _ in range(2):
         assert "no digest on 2026-01-05" in ada.do("subscribers", "skip", ADA, now=BEFORE).err

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -352,6 +353,8 @@ def test_preferences_are_stored_as_posted(site: World) -> None:
     assert (found.schedule.timezone, f"{found.schedule.send_at:%H:%M}") == ("Europe/Berlin", "06:30")
     assert found.schedule.days == ("mon", "thu")
     assert found.next_due_at is not None
+    due = found.next_due_at.astimezone(ZoneInfo("Europe/Berlin"))
+    assert (f"{due:%H:%M}", f"{due:%a}" in ("Mon", "Thu")) == ("06:30", True)
 
 
 def test_wrong_preferences_change_nothing_and_keep_what_was_typed(site: World) -> None:
