@@ -73,12 +73,17 @@ class Card:
     kept_bytes: int  # of all pieces
 
 
+def shown_title(title: str) -> str:
+    """A title as mails, pages and feeds show it."""
+    return readable(clean(title)) or "Untitled"
+
+
 def content(paper: Paper, length: CardLength, links: Links) -> Content:
     """What the card shows in this length."""
     from digestbot.excerpts import excerpt  # with numpy and its weights, which take a tenth of a second
 
     record = paper.record
-    title = readable(clean(record.title)) or "Untitled"
+    title = shown_title(record.title)
     shown = excerpt(record.abstract, most=_SENTENCES[length]) if _SENTENCES[length] else ""
     shown = readable(clean(shown))
     date = short_date(record.published) if record.published else ""

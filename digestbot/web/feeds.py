@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from xml.etree import ElementTree  # writes only
 
+from digestbot.cards import shown_title
 from digestbot.excerpts import excerpt
 from digestbot.links import Links
 from digestbot.mathtext import readable
@@ -24,7 +25,7 @@ def papers_feed(papers: Sequence[Paper], links: Links) -> str:
     for paper in papers:
         record = paper.record
         url = links.paper(paper.id)
-        entry = _entry(root, _title(paper), url, paper.first_seen or _NEVER)
+        entry = _entry(root, shown_title(paper.record.title), url, paper.first_seen or _NEVER)
         for name in record.authors:
             _text(ElementTree.SubElement(entry, "author"), "name", clean(name))
         if not record.authors:
@@ -46,17 +47,13 @@ def digests_feed(
         url = links.digest(digest.subscriber_id, digest.slot)
         entry = _entry(root, f"{long_date(digest.slot)}: {summary(counts)}", url, digest.composed_at)
         body = "".join(
-            f'<p><a href="{html.escape(links.paper(p.paper_id))}">{html.escape(_title(papers[p.paper_id]))}'
-            f"</a><br/>{html.escape(why(p.reasons))}</p>"
+            f'<p><a href="{html.escape(links.paper(p.paper_id))}">'
+            f"{html.escape(shown_title(papers[p.paper_id].record.title))}</a><br/>{html.escape(why(p.reasons))}</p>"
             for p in digest.papers
             if p.paper_id in papers
         )
         _text(entry, "content", body).set("type", "html")
     return _written(root)
-
-
-def _title(paper: Paper) -> str:
-    return readable(clean(paper.record.title)) or "Untitled"
 
 
 def _feed(title: str, own_url: str, page: str, updated: datetime) -> ElementTree.Element:

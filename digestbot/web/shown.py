@@ -8,7 +8,7 @@ from datetime import date, datetime
 from functools import lru_cache
 
 from digestbot import wording
-from digestbot.cards import Content, Run, content, find_links
+from digestbot.cards import Content, Run, content, find_links, shown_title
 from digestbot.choosing import choose, ranker_with_voted
 from digestbot.compose import Nothing
 from digestbot.desk import Desk
@@ -73,9 +73,7 @@ def show(
     )
 
 
-@lru_cache(5000)
-def _title(title: str) -> str:
-    return readable(wording.clean(title)) or "Untitled"
+_title = lru_cache(5000)(shown_title)
 
 
 @lru_cache(1000)  # about 10 KB each
