@@ -12,13 +12,14 @@ from pathlib import Path
 from digestbot.desk import Desk
 from digestbot.drops.folder import shown
 from digestbot.ingest import IngestPass
-from digestbot.model import EntryKind, EntryState
+from digestbot.model import EntryKind, EntryState, SubscriberId
 from digestbot.report import RunReport
 from digestbot.storage.outbox import Notice
 from digestbot.wording import counted
 
 # Each and its name:
 HELD, FOLDER, ZONE, FAILING = "drop held: ", "folder among the drops: ", "time zone: ", "failing runs: "
+DAMAGED = "subscriber damaged: "
 STOPPED, SILENCE, CLOCK, DISK = "delivery stopped", "silence", "clock", "disk"
 KINDS = (
     STOPPED,
@@ -26,6 +27,7 @@ KINDS = (
     HELD,
     FOLDER,
     ZONE,
+    DAMAGED,
     SILENCE,
     CLOCK,
     DISK,
@@ -76,6 +78,13 @@ def note_zones(desk: Desk, unknown: Mapping[str, int], now: datetime) -> None:
     _keep_only(desk, (ZONE,), {ZONE + name for name in unknown})
 
 
+def note_damaged(desk: Desk, damaged: Mapping[SubscriberId, str], now: datetime) -> None:
+    """Tells of subscribers who are due and get nothing, for their rows cannot be read."""
+    for subscriber_id, said in damaged.items():
+        tell_operator(desk, DAMAGED + str(subscriber_id), said, now)
+    _keep_only(desk, (DAMAGED,), {DAMAGED + str(subscriber_id) for subscriber_id in damaged})
+
+
 def _keep_only(desk: Desk, prefixes: tuple[str, ...], standing: Collection[str]) -> None:
     """Of the alarms whose kinds begin so, all but these are over."""
     for alarm in desk.storage.operation.alarms():
@@ -90,6 +99,8 @@ def note_run(desk: Desk, report: RunReport, finished_at: datetime, *, fold: time
         tell_operator(desk, STOPPED, str(delivery.stopped), report.now)
     elif delivery is not None and any(delivery.counts[state] for state in _ANSWERED):
         clear_alarm(desk, STOPPED)
+    if report.damaged is not None:
+        note_damaged(desk, report.damaged, report.now)
     listen_for_sources(desk, report.now)
     if database := desk.settings.sqlite_path:
         watch_space(desk, shutil.disk_usage(database.parent).free, report.now)

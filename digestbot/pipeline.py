@@ -96,11 +96,12 @@ def compose(
     desk: Desk, report: RunReport, *, rehearsal: bool = False, stop: threading.Event | None = None
 ) -> None:
     """Ends the slots that are due, and counts them in the report."""
-    if not desk.storage.subscribers.due(report.now, 1):
-        return
-    from digestbot.due_slots import compose_due, compose_everybody  # with all that ranks
+    subscribers = desk.storage.subscribers
+    if subscribers.due(report.now, 1):
+        from digestbot.due_slots import compose_due, compose_everybody  # with all that ranks
 
-    (compose_due if rehearsal else compose_everybody)(desk, report.now, stop=stop, counts=report.digests)
+        (compose_due if rehearsal else compose_everybody)(desk, report.now, stop=stop, counts=report.digests)
+    report.damaged = subscribers.unreadable(report.now)
 
 
 def deliver_everything(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from digestbot.ingest import IngestPass
-from digestbot.model import DropReport, EntryState
+from digestbot.model import DropReport, EntryState, SubscriberId
 from digestbot.outbox import DeliveryReport
 from digestbot.timestamps import timestamp
 
@@ -43,6 +44,9 @@ class RunReport:
     drops: IngestPass = field(default_factory=IngestPass)
     digests: DigestCounts = field(default_factory=DigestCounts)
     delivery: DeliveryReport | None = None  # None: nothing was to be delivered, as in a dry run
+    damaged: Mapping[SubscriberId, str] | None = (
+        None  # who is due and cannot be read, and why; None: nobody looked
+    )
 
     @property
     def rejected_drops(self) -> list[DropReport]:
@@ -58,7 +62,7 @@ class RunReport:
     def is_complete(self) -> bool:
         """False: something was left undone, and the exit status says so."""
         rejected = any(report.rejected for report in self.drops.reports)
-        return not rejected and (self.delivery is None or self.delivery.stopped is None)
+        return not (rejected or self.damaged) and (self.delivery is None or self.delivery.stopped is None)
 
     def to_json(self) -> dict[str, object]:
         reports, counts = self.drops.reports, self.delivery.counts if self.delivery else {}

@@ -103,6 +103,7 @@ def compose(desk: Desk, stop: threading.Event) -> RunReport:
     report.delivery = DeliveryReport(clear_outbox(desk, report.now))
     try:
         compose_due(desk, report.now, stop=stop, counts=report.digests)
+        report.damaged = desk.storage.subscribers.unreadable(report.now)
     finally:
         if any(ended := astuple(report.digests)):
             log.info("slots: %d composed, %d empty, %d late, %d paused", *ended)

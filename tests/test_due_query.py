@@ -44,7 +44,7 @@ def test_subscribers_are_counted_without_looking_at_each(database: Path) -> None
 
 @pytest.mark.parametrize(
     ("sql", "values"),
-    [(DUE, (AT, 1000)), (NEXT_DUE, ()), (PLANNED_AFTER, (AT,))],
+    [(DUE, (AT, 1000, 0)), (NEXT_DUE, ()), (PLANNED_AFTER, (AT,))],
     ids=["due", "next due", "far ahead"],
 )
 def test_the_plan_is_a_search_in_the_index_without_sorting(
@@ -58,7 +58,7 @@ def test_the_plan_is_a_search_in_the_index_without_sorting(
 
 
 def test_it_reads_only_the_rows_that_are_due(database: Path) -> None:
-    few, many = (steps(database, DUE, (AT, limit)) for limit in (5, 1000))
+    few, many = (steps(database, DUE, (AT, limit, 0)) for limit in (5, 1000))
     assert many < 50 * 30  # 18 columns a row and some
     assert few < many / 4
     assert steps(database, NEXT_DUE, ()) < 50

@@ -121,6 +121,8 @@ def _tell(report: RunReport, as_json: bool) -> None:
     for drop in report.drops.reports:
         tell(drop)
     digests = report.digests
+    for said in (report.damaged or {}).values():
+        say(f"no digest: {said}")
     say(f"digests: {digests.composed} composed, {digests.empty} empty, {digests.late} late")
     if report.delivery is not None:
         counts = ", ".join(

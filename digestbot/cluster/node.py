@@ -22,7 +22,7 @@ import procrastinate
 from procrastinate.exceptions import AlreadyEnqueued, ProcrastinateException
 from procrastinate.jobs import DeleteJobCondition, Status
 
-from digestbot.alarms import note_failure, note_run, note_success
+from digestbot.alarms import note_damaged, note_failure, note_run, note_success
 from digestbot.choosing import Candidates, gather
 from digestbot.desk import open_desk
 from digestbot.due_slots import BLOCK, compose_block
@@ -127,6 +127,7 @@ class Node:
     async def _hand_out_slots(self, app: procrastinate.App) -> None:
         def look() -> Sequence[tuple[int, int]]:
             clear_outbox(self._desk, _now())
+            note_damaged(self._desk, self._desk.storage.subscribers.unreadable(_now()), _now())
             return self._desk.storage.subscribers.due_ranges(_now(), BLOCK, MOST_JOBS)
 
         ranges = await self._attempt("tick", look)

@@ -10,7 +10,7 @@ from digestbot.model import COUNTS_AS_SENT, Digest, Paper, Subscriber, Subscribe
 from digestbot.storage.database import Database, Row, Value, from_epoch, placeholders, to_epoch
 from digestbot.storage.packing import unpack_digest
 from digestbot.storage.records import PAPER_COLUMNS, read_paper
-from digestbot.storage.subscribers import SUBSCRIBER_COLUMNS, read_subscriber
+from digestbot.storage.subscriber_rows import SUBSCRIBER_COLUMNS, read_rows
 
 MOST_WORDS = 8  # of a search
 _SHOWN = "first_seen IS NOT NULL AND mailable = 1"  # what a drop of a day brought
@@ -77,7 +77,7 @@ class BrowseStore:
             " ORDER BY id LIMIT ?",
             (after, _containing(text.casefold()), count),
         )
-        return [read_subscriber(row) for row in rows]
+        return read_rows(rows)[0]  # one that is damaged hides no others
 
     def _papers(self, condition: str, values: Sequence[Value]) -> list[Paper]:
         rows = self._db.rows(f"SELECT {PAPER_COLUMNS} FROM papers WHERE {condition}", values)

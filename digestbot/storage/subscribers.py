@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from datetime import date, datetime, time
-from functools import lru_cache
+from datetime import datetime
 
-from digestbot.model import (
-    Opinion,
-    PaperId,
-    Preferences,
-    Schedule,
-    Status,
-    Subscriber,
-    SubscriberId,
-    Topic,
-    Vote,
-)
+from digestbot.model import Opinion, PaperId, Status, Subscriber, SubscriberId, Vote
 from digestbot.storage.accounts import facts_of
 from digestbot.storage.database import (
     BLOCK,
     Database,
-    Row,
     Value,
     as_int,
     from_epoch,
@@ -32,15 +18,12 @@ from digestbot.storage.database import (
     take_ids,
     to_epoch,
 )
+from digestbot.storage.subscriber_rows import SUBSCRIBER_COLUMNS, read_rows, read_subscriber, row_of
 
-SUBSCRIBER_COLUMNS = (
-    "id, email, name, status, timezone, send_at, days, paused_until, max_papers, min_score, trending_share,"
-    " topics, confirmed_at, next_due_at, quiet_week"
-)
 # The index holds only those who wait for a slot, so both say so in its words.
 DUE = (
     f"SELECT {SUBSCRIBER_COLUMNS} FROM subscribers WHERE status = 'confirmed' AND next_due_at IS NOT NULL"
-    " AND next_due_at <= ? ORDER BY next_due_at, id LIMIT ?"
+    " AND next_due_at <= ? ORDER BY next_due_at, id LIMIT ? OFFSET ?"
 )
 # All of them, which SQLite counts without looking at each, and those who are not confirmed, in the words of their index:
 # the confirmed are the rest, and nearly all.
@@ -94,8 +77,19 @@ class SubscriberStore:
             last = found[-1].id
 
     def due(self, now: datetime, limit: int = BLOCK) -> list[Subscriber]:
-        """Confirmed subscribers whose next slot is due at `now`, the longest due first; reads only these rows."""
-        return [read_subscriber(row) for row in self._db.rows(DUE, (to_epoch(now), limit))]
+        """Confirmed subscribers whose next slot is due at `now`, the longest due first; reads only these rows.
+
+        Those whose rows are damaged keep nobody from a digest: see unreadable().
+        """
+        start, found = 0, list[Subscriber]()
+        while not found and (rows := self._db.rows(DUE, (to_epoch(now), limit, start))):
+            found, _ = read_rows(rows)
+            start += limit
+        return found
+
+    def unreadable(self, now: datetime) -> dict[SubscriberId, str]:
+        """Whose rows are damaged among the thousand who are due longest, and how: those stay due."""
+        return read_rows(self._db.rows(DUE, (to_epoch(now), BLOCK, 0)))[1]
 
     def due_among(self, now: datetime, ids: tuple[int, int]) -> list[Subscriber]:
         """Those of the ids from the first to the second."""
@@ -104,7 +98,7 @@ class SubscriberStore:
             " AND next_due_at <= ? AND id BETWEEN ? AND ? ORDER BY id",
             (to_epoch(now), *ids),
         )
-        return [read_subscriber(row) for row in rows]
+        return read_rows(rows)[0]
 
     def due_ranges(self, now: datetime, size: int, most: int) -> list[tuple[int, int]]:
         """Ranges of ids with `size` due subscribers each, `most` of them at most."""
@@ -144,7 +138,7 @@ class SubscriberStore:
             self._db.execute_many(
                 f"INSERT INTO subscribers ({SUBSCRIBER_COLUMNS}, email_key, created_at) VALUES ({placeholders(17)})",
                 (
-                    (new, *_values(s), email_key(s.email), to_epoch(now))
+                    (new, *row_of(s), email_key(s.email), to_epoch(now))
                     for new, s in zip(ids, subscribers, strict=True)
                 ),
             )
@@ -158,7 +152,7 @@ class SubscriberStore:
         with self._db.transaction():
             self._db.execute_many(
                 f"UPDATE subscribers SET {assignments}, email_key = ? WHERE id = ?",
-                ((*_values(s), email_key(s.email), s.id) for s in subscribers),
+                ((*row_of(s), email_key(s.email), s.id) for s in subscribers),
             )
 
     def set_next_due(self, due: Mapping[SubscriberId, datetime | None]) -> None:
@@ -253,72 +247,3 @@ class SubscriberStore:
 
 def _epoch(at: datetime | None) -> int | None:
     return None if at is None else to_epoch(at)
-
-
-def _values(s: Subscriber) -> tuple[Value, ...]:
-    schedule, preferences = s.schedule, s.preferences
-    return (
-        s.email,
-        s.name,
-        s.status.value,
-        schedule.timezone,
-        f"{schedule.send_at:%H:%M}",
-        ",".join(schedule.days),
-        schedule.paused_until.isoformat() if schedule.paused_until else None,
-        preferences.max_papers,
-        preferences.min_score,
-        preferences.trending_share,
-        json.dumps(
-            [asdict(topic) for topic in preferences.topics], ensure_ascii=False, separators=(",", ":")
-        ),
-        to_epoch(s.confirmed_at) if s.confirmed_at else None,
-        to_epoch(s.next_due_at) if s.next_due_at else None,
-        int(preferences.quiet_week),
-    )
-
-
-def read_subscriber(row: Row) -> Subscriber:
-    key, email, name, status, zone, send_at, days, paused, papers, score, share, topics, *rest = row
-    confirmed, due, quiet = rest
-    return Subscriber(
-        id=SubscriberId(as_int(key)),
-        email=str(email),
-        name=None if name is None else str(name),
-        status=Status(str(status)),
-        schedule=_schedule(zone, send_at, days, paused),
-        preferences=Preferences(
-            as_int(papers), _float(score), _float(share), _topics(str(topics)), bool(quiet)
-        ),
-        confirmed_at=None if confirmed is None else from_epoch(confirmed),
-        next_due_at=None if due is None else from_epoch(due),
-    )
-
-
-@lru_cache(maxsize=1 << 12)
-def _schedule(zone: Value, send_at: Value, days: Value, paused: Value) -> Schedule:
-    """One for all who have the same."""
-    return Schedule(
-        timezone=str(zone),
-        send_at=time.fromisoformat(str(send_at)),
-        days=tuple(str(days).split(",")) if days else (),
-        paused_until=None if paused is None else date.fromisoformat(str(paused)),
-    )
-
-
-def _topics(text: str) -> tuple[Topic, ...]:
-    return tuple(
-        Topic(
-            name=item["name"],
-            terms=tuple(item["terms"]),
-            exclude=tuple(item["exclude"]),
-            authors=tuple(item["authors"]),
-            categories=tuple(item["categories"]),
-            weight=item["weight"],
-        )
-        for item in json.loads(text)
-    )
-
-
-def _float(value: Value) -> float:
-    assert isinstance(value, int | float)
-    return float(value)

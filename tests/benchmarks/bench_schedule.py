@@ -31,8 +31,8 @@ def main() -> None:
 
 
 def measure(storage: Storage) -> None:
-    plan = storage.db.rows("EXPLAIN QUERY PLAN " + DUE, (AT, 1000))
-    print(f"  the query: {_ms(lambda: storage.db.rows(DUE, (AT, 1000))):.1f} ({plan[0][3]!s})")
+    plan = storage.db.rows("EXPLAIN QUERY PLAN " + DUE, (AT, 1000, 0))
+    print(f"  the query: {_ms(lambda: storage.db.rows(DUE, (AT, 1000, 0))):.1f} ({plan[0][3]!s})")
     print(f"  with the thousand subscribers read: {_ms(lambda: storage.subscribers.due(NOW)):.1f}")
     due = storage.subscribers.due(NOW)
     limit = timedelta(hours=12)
