@@ -64,11 +64,11 @@ def one_round(readers: int, dkim: str) -> tuple[float, float, float, float]:
     with tempfile.TemporaryDirectory() as name, sink() as port:
         environ = {"DIGESTBOT_SMTP_CONNECTIONS": str(CONNECTIONS), **key_settings(Path(name), dkim)}
         settings = town_settings(Path(name), f"smtp://127.0.0.1:{port}", **environ)
-        with open_town(settings, readers=readers, papers=0):
-            pass
         incoming = settings.drops / "incoming"
         incoming.mkdir(parents=True, exist_ok=True)
         (incoming / "today.jsonl").write_text("".join(paper_lines(PAPERS)), encoding="utf-8")
+        with open_town(settings, readers=readers, papers=0):
+            pass  # seconds after the drop came: one that may still grow would be waited for
         seconds, cpu_s, sent = run_once(town_environ(Path(name), settings.smtp_url, **environ))
         size = mail_bytes(settings)
         return sent / seconds, source_rate(readers, size, port), cpu_s / sent * 1e6, size
