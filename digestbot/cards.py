@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
@@ -78,25 +78,35 @@ def shown_title(title: str) -> str:
     return readable(clean(title)) or "Untitled"
 
 
-def content(paper: Paper, length: CardLength, links: Links) -> Content:
-    """What the card shows in this length."""
-    from digestbot.excerpts import excerpt  # with numpy and its weights, which take a tenth of a second
+def contents(
+    paper: Paper, links: Links, lengths: Sequence[CardLength] = tuple(CardLength)
+) -> tuple[Content, ...]:
+    """What the card shows in each of these lengths."""
+    from digestbot.excerpts import excerpts  # with numpy and its weights, which take a tenth of a second
 
     record = paper.record
     title = shown_title(record.title)
-    shown = excerpt(record.abstract, most=_SENTENCES[length]) if _SENTENCES[length] else ""
-    shown = readable(clean(shown))
     date = short_date(record.published) if record.published else ""
-    return Content(
+    whole = Content(
         id=paper.id,
         title=title,
         title_direction=direction(title),
         url=paper_url(paper, links),
         byline=" · ".join(filter(None, [byline(record), date])),
-        excerpt=shown,
-        runs=tuple(mark_keys(find_links(shown), title)),
-        direction=direction(shown or title),
+        excerpt="",
+        runs=(),
+        direction=direction(title),
         links=tuple(_links(paper, links)),
+    )
+    return tuple(
+        replace(
+            whole,
+            excerpt=shown,
+            runs=tuple(mark_keys(find_links(shown), title)),
+            direction=direction(shown or title),
+        )
+        for cut in excerpts(record.abstract, [_SENTENCES[length] for length in lengths])
+        for shown in [readable(clean(cut))]
     )
 
 

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,16 +65,7 @@ class Weights:
 
 def roles(sentences: Sequence[str], weights: Weights | None = None) -> Floats:
     """For each sentence (row) the probability that it is the one of each role (column, as ROLES). Columns sum to 1."""
-    return _shipped_roles(tuple(sentences)) if weights is None else _roles(sentences, weights)
-
-
-@lru_cache(maxsize=16)
-def _shipped_roles(sentences: tuple[str, ...]) -> Floats:
-    """Remembered, for an abstract is cut to several lengths one after the other."""
-    return _roles(sentences, shipped())
-
-
-def _roles(sentences: Sequence[str], weights: Weights) -> Floats:
+    weights = weights or shipped()
     known = weights.features
     rows = [[(v, known[name]) for name, v in found.items() if name in known] for found in describe(sentences)]
     scores = [[math.fsum(v * w[role] for v, w in row) for role in range(len(ROLES))] for row in rows]
@@ -178,6 +169,8 @@ def _shape(word: str) -> str:
     """The word in small letters; numbers and names only as such."""
     if word[0].isdigit():
         return "#%" if word.endswith("%") else "#"
+    if word.islower():
+        return word
     if word == "%":
         return "#%"
     return "<name>" if sum(letter.isupper() for letter in word) > 1 else word.lower()

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from digestbot.excerpt_model import Weights, roles
+from digestbot.excerpt_model import Floats, Weights, roles
 from digestbot.mathtext import is_readable
 
 MOST_SENTENCES = 3
 _SHOWN_WHOLE = 200  # characters; cutting a shorter abstract saves nothing
 _CUT = "…"
-_WANTED = np.array([0.9, 1.1, 1.0])  # of task, idea and result: the idea is the hardest to find
-_WANTED_ALONE = np.array([0.1, 1.2, 0.7])  # where one sentence stands for all
 _UNREADABLE = 2.0  # what a sentence with pieces of LaTeX counts less: more than any says
+_WANTED = np.array([0.9, 1.1, 1.0, -_UNREADABLE])  # of task, idea and result: the idea is the hardest to find
+_WANTED_ALONE = np.array([0.1, 1.2, 0.7, -_UNREADABLE])  # where one sentence stands for all
 _CONSIDERED = 16  # sentences; more than abstracts have, so that a book cannot stop the mail
 
 _END = re.compile(
@@ -64,29 +64,45 @@ def _is_abbreviation(before: str, after: str) -> bool:
 def excerpt(abstract: str, *, most: int = MOST_SENTENCES) -> str:
     """At most `most` sentences under half of the abstract, chosen to show task, idea and result; '' of ''.
 
-    Always at least one sentence; an abstract of a few words is shown whole.
+    Always at least one sentence, but where `most` is 0; an abstract of a few words is shown whole.
     """
+    return excerpts(abstract, [most])[0]
+
+
+def excerpts(abstract: str, most: Sequence[int]) -> list[str]:
+    """The same for several numbers of sentences."""
     label = _LABEL.match(abstract)
     abstract = abstract[label.end() :] if label else abstract
     spans = sentences(abstract)
-    if len(spans) <= 1 or (len(abstract) <= _SHOWN_WHOLE and len(spans) <= most):
+    if len(spans) <= 1:
+        return [abstract.strip() if count else "" for count in most]
+    told = tell(abstract, spans)
+    return [_cut(abstract, spans, told, count) for count in most]
+
+
+def _cut(abstract: str, spans: Sequence[tuple[int, int]], told: Floats, most: int) -> str:
+    if most == 0:
+        return ""
+    if len(abstract) <= _SHOWN_WHOLE and len(spans) <= most:
         return abstract.strip()
-    return _join(abstract, spans, choose(abstract, spans, most))
+    return _join(abstract, spans, choose(told, spans, most, room=len(abstract) // 2))
 
 
-def choose(
-    abstract: str, spans: Sequence[tuple[int, int]], most: int, weights: Weights | None = None
-) -> list[int]:
-    """Indices of the sentences shown, in order: those that most probably say task, idea and result, in half the room.
+def tell(abstract: str, spans: Sequence[tuple[int, int]], weights: Weights | None = None) -> Floats:
+    """Of each sentence (row) what it probably tells: task, idea, result, and 1 where it has pieces of LaTeX.
 
     `weights`: None for those that come with digestbot.
     """
-    wanted = _WANTED_ALONE if most == 1 else _WANTED
-    texts = [abstract[a:b] for a, b in spans]
-    broken = np.array([not is_readable(text) for text in texts])
-    values = roles(texts, weights) @ wanted - _UNREADABLE * broken
-    lengths = [b - a + 1 for a, b in spans]
-    room = len(abstract) // 2
+    texts = [abstract[start:end] for start, end in spans]
+    broken = [float(not is_readable(text)) for text in texts]
+    return np.column_stack([roles(texts, weights), broken])
+
+
+def choose(told: Floats, spans: Sequence[tuple[int, int]], most: int, *, room: int) -> list[int]:
+    """Indices of the sentences shown, in order: those that most probably say task, idea and result, in so many
+    characters."""
+    values = (told @ (_WANTED_ALONE if most == 1 else _WANTED)).tolist()
+    lengths = [end - start + 1 for start, end in spans]
     best = sorted(range(len(spans)), key=lambda i: -values[i])[:_CONSIDERED]
     choices = [
         choice
@@ -101,7 +117,7 @@ def choose(
     )
 
 
-def _join(abstract: str, spans: list[tuple[int, int]], chosen: list[int]) -> str:
+def _join(abstract: str, spans: Sequence[tuple[int, int]], chosen: list[int]) -> str:
     """The chosen sentences with the space between neighbours as it was, and a mark where something is left out."""
     parts = [f"{_CUT} "] if chosen[0] > 0 else []
     for before, index in zip([None, *chosen], chosen, strict=False):

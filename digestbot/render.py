@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from digestbot import wording
-from digestbot.cards import MAIL_BYTES, Card, Content, content, fit
+from digestbot.cards import MAIL_BYTES, Card, Content, contents, fit
 from digestbot.forms import Form, Holes, inline_fragments, inline_page
 from digestbot.links import Links
 from digestbot.model import CardLength, Digest, DigestPaper, Paper, PaperId, Reason
@@ -244,7 +244,7 @@ class Renderer:
         start = self._links.feedback_start()
         urls = {f"{name}_url": start + self._holes.word(name) for name in _FEEDBACK_HOLES}
         holes = self._holes.words(_CARD_HOLES) | urls
-        shown = [[content(paper, length, self._links) for length in CardLength] for paper in papers]
+        shown = [contents(paper, self._links) for paper in papers]
         pages = [
             self._templates.render("email/card.html", {"paper": one, **holes}) for of in shown for one in of
         ]

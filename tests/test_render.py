@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digestbot.cards import MAIL_BYTES, content, find_links, fit, paper_url, public_url
+from digestbot.cards import MAIL_BYTES, contents, find_links, fit, paper_url, public_url
 from digestbot.errors import TemplateError
 from digestbot.links import Links
 from digestbot.model import CardLength, Digest, Paper, PaperId, Reason, ReasonKind, SubscriberId
@@ -141,7 +141,7 @@ def test_every_title_and_link_of_the_page_is_in_the_text() -> None:
     links = {html.unescape(url) for url in re.findall(r'href="([^"]+)"', mail.html_body())}
     assert {url for url in links if url not in text} <= {LINKS.home()}
     for paper in papers:
-        assert "".join(content(paper, CardLength.FULL, LINKS).title.split()) in "".join(flat.split())
+        assert "".join(contents(paper, LINKS)[0].title.split()) in "".join(flat.split())
 
 
 def test_text_lines_are_short_but_for_web_addresses() -> None:
@@ -302,8 +302,8 @@ def test_shorter_cards_are_shorter_and_never_cut_a_word() -> None:
     full, short, title = shared_renderer().cards([paper])[paper.id].sizes
     assert full > short > title
     words = set(paper.record.abstract.split())
-    for length in CardLength:
-        assert set(content(paper, length, LINKS).excerpt.replace("…", " ").split()) <= words
+    for content in contents(paper, LINKS):
+        assert set(content.excerpt.replace("…", " ").split()) <= words
 
 
 # ---- made once ----------------------------------------------------------------------------------------------------

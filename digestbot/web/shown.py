@@ -8,7 +8,7 @@ from datetime import date, datetime
 from functools import lru_cache
 
 from digestbot import wording
-from digestbot.cards import Content, Run, content, find_links, shown_title
+from digestbot.cards import Content, Run, contents, find_links, shown_title
 from digestbot.choosing import choose, ranker_with_voted
 from digestbot.compose import Nothing
 from digestbot.desk import Desk
@@ -78,7 +78,7 @@ _title = lru_cache(5000)(shown_title)
 
 @lru_cache(1000)  # about 10 KB each
 def _content(paper: Paper, links: Links) -> tuple[Content, tuple[Run, ...]]:
-    made = content(paper, CardLength.FULL, links)
+    [made] = contents(paper, links, [CardLength.FULL])
     whole = readable(wording.clean(paper.record.abstract))
     return made, tuple(find_links(whole)) if whole != made.excerpt else ()
 

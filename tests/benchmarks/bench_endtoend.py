@@ -30,7 +30,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from digestbot.cards import content
+from digestbot.cards import contents
 from digestbot.links import Links
 from digestbot.mailroom import MailRoom
 from digestbot.model import CardLength, EntryState, Opinion, Paper, PaperId, SubscriberId
@@ -118,7 +118,7 @@ def usual_rate() -> tuple[float, int]:
     sheet, kept_sheet = resolve(
         *(Sheet(*templates.source(f"email/{name}.css")) for name in ("style", "theme"))
     )
-    cards = [content(paper, CardLength.FULL, links) for paper in usual_papers()]
+    cards = [contents(paper, links)[CardLength.FULL] for paper in usual_papers()]
     page = dict.fromkeys(SYSTEM_VALUES, "") | {
         "name": "Papers",
         "lang": "en",

@@ -125,7 +125,9 @@ def _barred(example: Example, longest: int) -> Floats:
 
 def shown(example: Example, weights: Weights | None) -> dict[str, float]:
     """For each marked label whether at least half of a span lies in the excerpt, as the labels' own measure has it."""
-    chosen = excerpts.choose(example.abstract, example.spans, excerpts.MOST_SENTENCES, weights)
+    told = excerpts.tell(example.abstract, example.spans, weights)
+    room = len(example.abstract) // 2
+    chosen = excerpts.choose(told, example.spans, excerpts.MOST_SENTENCES, room=room)
     pieces: list[list[int]] = []
     for before, i in zip([-2, *chosen], chosen, strict=False):
         if i == before + 1:
