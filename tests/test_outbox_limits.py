@@ -178,6 +178,20 @@ def test_they_come_first_though_others_are_due_earlier(storage: Storage) -> None
     assert total["early@one.example"] >= 2
 
 
+def test_whom_the_limit_cost_a_digest_comes_before_whose_last_one_is_longer_ago(storage: Storage) -> None:
+    """As a daily reader's may be, beside a weekly one's."""
+    week_ago, before, yesterday = (NOW - timedelta(days=days) for days in (7, 2, 1))
+    queue_digests(storage, ["weekly@one.example"], slot=week_ago.date(), at=week_ago)
+    queue_digests(storage, ["daily@one.example"], slot=before.date(), at=before)
+    storage.db.execute("UPDATE outbox SET state = 'sent'")
+    queue_digests(storage, ["daily@one.example"], slot=yesterday.date(), at=yesterday)
+    assert storage.limits.mark_put_off(yesterday) == 1
+    assert storage.outbox.expire(NOW, timedelta(hours=12)) == {EntryState.CANCELLED: 1}
+    queue_digests(storage, ["weekly@one.example", "daily@one.example"])
+    [first] = storage.outbox.claim(NOW, "me", 1, real_now=NOW, in_turns=True)
+    assert first.recipient == "daily@one.example"
+
+
 def test_what_is_put_off_too_long_is_cancelled(storage: Storage) -> None:
     queue_digests(storage, ["a@one.example", "b@one.example"])
     with SmtpServer() as server:

@@ -315,6 +315,17 @@ def test_an_owner_elsewhere_is_dead_when_its_lease_has_ended(storage: Storage) -
     assert states(storage) == {"queued": 2}
 
 
+def test_of_a_pass_that_lost_its_entries_only_what_it_sent_counts(storage: Storage) -> None:
+    """It was asleep, say, until its lease had ended: what it sent is not sent again, the rest is the next one's."""
+    people = queue_digests(storage, ["ada@one.example", "bob@one.example"])
+    entries = storage.outbox.claim(NOW, "slow", 2, real_now=NOW)
+    assert all(storage.outbox.begin_attempt(entry, "slow", NOW) for entry in entries)
+    storage.outbox.take_over("slow", resend=True)
+    for entry, state in zip(entries, (EntryState.SENT, EntryState.BOUNCED), strict=True):
+        storage.outbox.record(entry, Outcome(state, "said"), NOW, owner="slow")
+    assert [state_of(storage, who) for who in people] == [EntryState.SENT, EntryState.QUEUED]
+
+
 def test_after_a_power_cut_all_that_was_claimed_is_in_doubt(storage: Storage) -> None:
     with owner_name() as own:
         machine, boot, *rest = own.split(":")
@@ -337,7 +348,6 @@ def test_a_name_nobody_can_read_is_elsewhere() -> None:
 def test_release_and_drop(storage: Storage) -> None:
     _, bob, _ = queue_digests(storage, ["ada@one.example", "bob@one.example", "cyd@one.example"])
     first, second, third = storage.entries.list_entries()
-    storage.outbox.record(first, Outcome(EntryState.HELD, "x"), NOW)
     storage.db.execute("UPDATE outbox SET state = 'held' WHERE id = ?", (first.id,))
     assert storage.entries.release(first.id)
     assert not storage.entries.release(first.id)
@@ -394,6 +404,13 @@ def test_a_broken_template_ends_the_pass_and_keeps_the_queue(storage: Storage) -
 
 
 def test_nothing_due_opens_no_connection(storage: Storage) -> None:
+    queue_digests(storage, ["ada@one.example", "bob@one.example"])
+
+    def script(stage: str, argument: str) -> str | None:
+        return "451 4.7.1 later" if stage == "rcpt" and argument == "bob@one.example" else None
+
+    with SmtpServer(script) as server:
+        assert run_pass(storage, server.url()).counts == {EntryState.SENT: 1, EntryState.DEFERRED: 1}
     with SmtpServer() as server:
-        assert run_pass(storage, server.url()).counts == {}
+        assert run_pass(storage, server.url(), minutes=1).counts == {}
     assert server.connections == 0

@@ -264,20 +264,17 @@ class OutboxStore:
         )
         return False
 
-    def record(
-        self, entry: OutboxEntry, outcome: Outcome, now: datetime, *, owner: str | None = None
-    ) -> None:
+    def record(self, entry: OutboxEntry, outcome: Outcome, now: datetime, *, owner: str) -> None:
         """Records what an attempt came to, right after the reply, and frees the entry.
 
-        From an owner who lost the entry meanwhile only `sent` counts: the next one need not send it, then. None: whoever
-        has it.
+        From an owner who lost the entry meanwhile only `sent` counts: the next one need not send it, then.
         """
         finished = to_epoch(now) if outcome.state in FINAL_STATES else None
         again = None if outcome.next_attempt_at is None else to_epoch(outcome.next_attempt_at)
-        held = owner is None or outcome.state is EntryState.SENT
+        anyhow = outcome.state is EntryState.SENT
         self.db.mark(
             "UPDATE outbox SET state = ?, reply = ?, next_attempt_at = ?, finished_at = ?, owner = NULL,"
-            f" lease_until = NULL WHERE id = ? AND {'state NOT IN' if held else 'owner = ? AND state NOT IN'}"
+            f" lease_until = NULL WHERE id = ? AND {'state NOT IN' if anyhow else 'owner = ? AND state NOT IN'}"
             f" ({placeholders(len(FINAL_STATES))})",
             (
                 outcome.state,
@@ -285,7 +282,7 @@ class OutboxStore:
                 again,
                 finished,
                 entry.id,
-                *(() if held else (owner,)),
+                *(() if anyhow else (owner,)),
                 *FINAL_STATES,
             ),
         )
