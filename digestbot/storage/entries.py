@@ -121,10 +121,6 @@ class EntryStore:
                 last = to_epoch(entry.due_at), entry.id
                 yield entry
 
-    def find_entry(self, entry_id: EntryId) -> OutboxEntry | None:
-        row = self._db.row(f"{SELECT_ENTRY} WHERE o.id = ?", (entry_id,))
-        return None if row is None else read_entry(row)
-
     def release(self, entry_id: EntryId) -> bool:
         """Sends a held entry again in the next pass, whatever time it is; False: it is not held."""
         with self._db.transaction():
