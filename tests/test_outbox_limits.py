@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from digestbot.model import EntryKind, EntryState, OutboxEntry
+from digestbot.model import EntryKind, EntryState, OutboxEntry, Status, Subscriber
 from digestbot.outbox import deliver
 from digestbot.relay import SmtpSettings
 from digestbot.storage import Storage
-from digestbot.storage.limits import LimitStore
+from digestbot.storage.database import to_epoch
+from digestbot.storage.limits import PUT_OFF, LimitStore
 from digestbot.storage.outbox import Notice
 from tests.backends import open_storage
 from tests.deliveries import (
@@ -65,6 +67,7 @@ def test_never_more_than_the_limit_in_any_24_hours(tmp_path: Path) -> None:
         for hours in range(0, 24 * 4, 6):
             storage = open_storage(tmp_path)  # a restart each time
             moment = NOW + timedelta(hours=hours)
+            storage.limits.forget_handovers(moment)
             people = [f"p{hours}-{n}@one.example" for n in range(4)]
             queue_digests(storage, people, slot=moment.date(), at=moment)
             report = run_pass(storage, server.url(), replace(QUICK, daily_limit=5), at=moment)
@@ -73,6 +76,8 @@ def test_never_more_than_the_limit_in_any_24_hours(tmp_path: Path) -> None:
     for first in sent:
         assert sum(first <= other < first + timedelta(hours=24) for other in sent) <= 5
     assert len(sent) == len(server.messages) == 5 * 4, "and all of it is used"
+    with closing(open_storage(tmp_path)) as storage:
+        assert storage.db.row("SELECT MIN(at) > ? FROM handovers", (to_epoch(NOW),)) == (1,), "days ago"
 
 
 def test_refused_mails_do_not_count(storage: Storage) -> None:
@@ -190,6 +195,53 @@ def test_whom_the_limit_cost_a_digest_comes_before_whose_last_one_is_longer_ago(
     queue_digests(storage, ["weekly@one.example", "daily@one.example"])
     [first] = storage.outbox.claim(NOW, "me", 1, real_now=NOW, in_turns=True)
     assert first.recipient == "daily@one.example"
+
+
+def owe(storage: Storage, email: str) -> Subscriber:
+    """Somebody whom the daily limit cost the digest of yesterday, and who is due again today."""
+    yesterday = NOW - timedelta(days=1)
+    [who] = queue_digests(storage, [email], slot=yesterday.date(), at=yesterday)
+    storage.limits.mark_put_off(yesterday)
+    storage.outbox.expire(yesterday + timedelta(hours=13), timedelta(hours=12))
+    storage.subscribers.set_next_due({who.id: NOW})
+    return who
+
+
+def test_who_is_owed_a_digest(storage: Storage) -> None:
+    ada = owe(storage, "ada@one.example")
+    bob = owe(storage, "bob@one.example")
+    yesterday = NOW - timedelta(days=1)
+    [late] = queue_digests(storage, ["late@one.example"], slot=yesterday.date(), at=yesterday)
+    storage.outbox.expire(NOW, timedelta(hours=12))
+    storage.subscribers.set_next_due({late.id: NOW})
+    queue_digests(storage, ["other@one.example"])
+    storage.db.execute("UPDATE outbox SET state = 'sent' WHERE state = 'queued'")
+    assert storage.limits.owed(NOW) == {ada.id, bob.id}, "but not who was late for another reason"
+    storage.subscribers.set_status(bob.id, Status.UNSUBSCRIBED)
+    assert storage.limits.owed(NOW) == {ada.id}
+    storage.subscribers.set_next_due({ada.id: NOW + timedelta(days=1)})
+    assert storage.limits.owed(NOW) == set(), "not due before tomorrow"
+    queue_digests(storage, [ada.email])
+    assert storage.limits.owed(NOW) == {ada.id}, "today's waits"
+    assert storage.limits.owed(NOW + timedelta(hours=37)) == set(), "48 h after it was too late"
+    storage.db.execute("UPDATE outbox SET state = 'sent' WHERE state = 'queued'")
+    storage.subscribers.set_next_due({ada.id: NOW})
+    assert storage.limits.owed(NOW) == set(), "today's was sent"
+
+
+def test_put_off_is_what_waits_for_the_limit_alone(storage: Storage) -> None:
+    """Neither what the server deferred, nor what is not due, nor other mails, nor what ended or is being sent."""
+    [ada, *_] = queue_digests(storage, [f"p{n}@one.example" for n in range(5)])
+    queue_digests(storage, ["later@one.example"], at=NOW + timedelta(seconds=1))
+    storage.outbox.queue(Notice(EntryKind.LINK, "<n1@example.org>", NOW, {}, ada.id))
+    for n, change in enumerate(("attempts = 1, state = 'deferred'", "state = 'sent'", "owner = 'somebody'")):
+        storage.db.execute(f"UPDATE outbox SET {change} WHERE id = (SELECT MIN(id) FROM outbox) + {n}")
+    assert storage.limits.mark_put_off(NOW) == 2
+    marked = storage.db.rows(
+        "SELECT s.email FROM outbox o JOIN subscribers s ON s.id = o.subscriber_id WHERE reply = ?",
+        (PUT_OFF,),
+    )
+    assert sorted(marked) == [("p3@one.example",), ("p4@one.example",)]
 
 
 def test_what_is_put_off_too_long_is_cancelled(storage: Storage) -> None:
