@@ -93,6 +93,15 @@ def test_refused_mails_do_not_count(storage: Storage) -> None:
     assert report.counts == {EntryState.BOUNCED: 5, EntryState.SENT: 3}
 
 
+def test_a_message_given_back_is_that_of_its_second(storage: Storage) -> None:
+    then, at = NOW - timedelta(seconds=1), NOW
+    assert storage.limits.reserve_message(2, then)
+    assert storage.limits.reserve_message(2, at)
+    storage.limits.return_message(at)
+    storage.limits.return_message(at)
+    assert storage.limits.used(NOW) == 1
+
+
 def test_room_that_a_refusal_gives_back_is_used_in_the_same_pass(storage: Storage) -> None:
     """Also by those who were in turn while the refused mail was still under way."""
     queue_digests(storage, [f"p{n}@one.example" for n in range(6)])

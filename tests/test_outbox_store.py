@@ -35,6 +35,7 @@ from digestbot.owner import Life, life_of, owner_name
 from digestbot.pipeline import deliver_everything
 from digestbot.relay import SmtpSettings
 from digestbot.storage import Storage
+from digestbot.storage.database import to_epoch
 from digestbot.storage.outbox import Notice, QueuedDigest
 from tests.backends import open_storage
 from tests.benchmarks import town
@@ -206,6 +207,21 @@ def test_other_kinds_wait_longer(storage: Storage) -> None:
     storage.outbox.queue(Notice(EntryKind.CONFIRM, "<n@x>", NOW, {}, ada.id))
     assert storage.outbox.expire(NOW + timedelta(days=5), SOON) == {}
     assert storage.outbox.expire(NOW + timedelta(days=5, seconds=1), SOON) == {EntryState.CANCELLED: 1}
+
+
+def test_when_a_mail_ended_is_noted_once_it_has(storage: Storage) -> None:
+    queue_digests(storage, ["ada@one.example", "bob@one.example"])
+
+    def script(stage: str, argument: str) -> str | None:
+        return "451 4.7.1 later" if stage == "rcpt" and argument == "bob@one.example" else None
+
+    with SmtpServer(script) as server:
+        run_pass(storage, server.url(), minutes=5)
+    ended = to_epoch(NOW + timedelta(minutes=5))
+    assert storage.db.rows("SELECT state, finished_at FROM outbox ORDER BY id") == [
+        ("sent", ended),
+        ("deferred", None),
+    ]
 
 
 # ---- owners ---------------------------------------------------------------------------------------------------------
