@@ -342,6 +342,25 @@ def test_of_a_pass_that_lost_its_entries_only_what_it_sent_counts(storage: Stora
     assert [state_of(storage, who) for who in people] == [EntryState.SENT, EntryState.QUEUED]
 
 
+def test_a_pass_hands_back_one_entry_and_only_its_own(storage: Storage) -> None:
+    people = queue_digests(storage, [f"p{n}@one.example" for n in range(4)])
+    storage.db.execute(
+        "UPDATE outbox SET attempts = 1, state = 'deferred' WHERE subscriber_id = ?", (people[1].id,)
+    )
+    mine = storage.outbox.claim(NOW, "a", 3, real_now=NOW)
+    [other] = storage.outbox.claim(NOW, "b", 1, real_now=NOW)
+    assert all(storage.outbox.begin_attempt(entry, "a", NOW) for entry in mine)
+    assert storage.outbox.begin_attempt(other, "b", NOW)
+    for entry in (*mine[:2], other):
+        storage.outbox.hand_back(entry.id, "a")
+    assert storage.db.rows("SELECT state, attempts, owner FROM outbox ORDER BY id") == [
+        ("queued", 0, None),
+        ("deferred", 1, None),
+        ("in_doubt", 1, "a"),
+        ("in_doubt", 1, "b"),
+    ]
+
+
 def test_after_a_power_cut_all_that_was_claimed_is_in_doubt(storage: Storage) -> None:
     with owner_name() as own:
         machine, boot, *rest = own.split(":")

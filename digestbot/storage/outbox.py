@@ -192,10 +192,10 @@ class OutboxStore:
         digest = unpack_digest(subscriber_id, slot, composed_at, papers=papers, why=why, more=more)
         return digest, EntryState(as_text(state))
 
-    def queue(self, notice: Notice) -> EntryId:
+    def queue(self, notice: Notice) -> None:
         """Queues a mail of another kind than digest, due at once."""
         with self.db.transaction():
-            entry_id = EntryId(take_ids(self.db, "outbox", 1)[0])
+            [entry_id] = take_ids(self.db, "outbox", 1)
             at = to_epoch(notice.composed_at)
             self.db.execute(
                 "INSERT INTO outbox (id, kind, subscriber_id, state, message_id, composed_at, due_at, payload)"
@@ -210,7 +210,6 @@ class OutboxStore:
                     to_json(notice.payload),
                 ),
             )
-        return entry_id
 
     # ---- delivering ----------------------------------------------------------------------------------------------
 
