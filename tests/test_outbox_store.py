@@ -129,6 +129,7 @@ def test_what_counts_as_sent(storage: Storage, state: EntryState) -> None:
     [
         (EntryKind.DIGEST, {Status.CONFIRMED}),
         (EntryKind.WELCOME, {Status.CONFIRMED}),
+        (EntryKind.QUIET, {Status.CONFIRMED}),
         (EntryKind.CONFIRM, {Status.CONFIRMED, Status.UNCONFIRMED, Status.UNSUBSCRIBED}),
         (EntryKind.GOODBYE, {Status.CONFIRMED, Status.UNCONFIRMED, Status.UNSUBSCRIBED}),
         (EntryKind.LINK, {Status.CONFIRMED, Status.UNCONFIRMED, Status.UNSUBSCRIBED}),
@@ -202,11 +203,24 @@ def test_once_tried_it_has_a_day(storage: Storage) -> None:
     assert storage.db.row("SELECT state, next_attempt_at FROM outbox") == ("failed", None)
 
 
-def test_other_kinds_wait_longer(storage: Storage) -> None:
+@pytest.mark.parametrize(("attempts", "end"), [(0, EntryState.CANCELLED), (1, EntryState.FAILED)])
+def test_other_kinds_wait_longer(storage: Storage, attempts: int, end: EntryState) -> None:
     [ada] = add_subscribers(storage, ["ada@one.example"])
     storage.outbox.queue(Notice(EntryKind.CONFIRM, "<n@x>", NOW, {}, ada.id))
+    storage.db.execute("UPDATE outbox SET attempts = ?", (attempts,))
     assert storage.outbox.expire(NOW + timedelta(days=5), SOON) == {}
-    assert storage.outbox.expire(NOW + timedelta(days=5, seconds=1), SOON) == {EntryState.CANCELLED: 1}
+    assert storage.outbox.expire(NOW + timedelta(days=5, seconds=1), SOON) == {end: 1}
+
+
+@pytest.mark.parametrize(("attempts", "wait"), [(0, SOON), (1, timedelta(hours=24))])
+def test_the_note_of_a_quiet_week_waits_like_a_digest(
+    storage: Storage, attempts: int, wait: timedelta
+) -> None:
+    [ada] = add_subscribers(storage, ["ada@one.example"])
+    storage.outbox.queue(Notice(EntryKind.QUIET, "<n@x>", NOW, {}, ada.id))
+    storage.db.execute("UPDATE outbox SET attempts = ?", (attempts,))
+    assert storage.outbox.expire(NOW + wait, SOON) == {}
+    assert storage.outbox.expire(NOW + wait + timedelta(seconds=1), SOON).total() == 1
 
 
 def test_when_a_mail_ended_is_noted_once_it_has(storage: Storage) -> None:
