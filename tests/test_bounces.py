@@ -17,6 +17,7 @@ from digestbot.bounce_desk import handle_mail, mails_in, read_beginning
 from digestbot.bounces import MailClass, read_mail
 from digestbot.links import Links, derive_key
 from digestbot.model import EntryId, EntryKind, Status, Subscriber
+from digestbot.storage.bounces import BounceRecord
 from digestbot.subscriptions import Office
 from tests.backends import open_storage
 from tests.benchmarks.bench_bounces import read_labels, score_folders
@@ -276,6 +277,25 @@ def test_a_bounce_of_no_digest_counts_once(office: Office, ada: Subscriber) -> N
     for day, acted in ((0, True), (1, False)):
         assert handle_mail(replace(office, now=NOW + timedelta(days=day)), data).acted is acted
     assert len(office.storage.bounces.of_subscriber(ada.id)) == 1
+
+
+def test_what_came_back_of_two_people_in_one_second_is_known_of_both(office: Office, ada: Subscriber) -> None:
+    """As where the mails of an hour are read at once."""
+    [bob] = office.storage.subscribers.find_many(["bob@example.com"]).values()
+    for who in (ada, bob):
+        tag = LINKS.bounce_tag(EntryKind.WELCOME, subscriber_id=who.id, entry_id=EntryId(who.id))
+        assert handle_mail(office, report(to=f"bounce+{tag}@example.org")).acted
+        assert status_of(office, who) is Status.SUPPRESSED
+
+
+@pytest.mark.parametrize("slot", [SLOT, None])
+def test_evidence_of_one_mail_is_kept_once(office: Office, ada: Subscriber, slot: date | None) -> None:
+    """Though the server said it, and a report came as well."""
+    bounces = office.storage.bounces
+    said = BounceRecord(ada.id, slot, NOW, "soft", "4.2.2", "452 full")
+    assert [bounces.add(said), bounces.add(replace(said, detail="reported"))] == [True, False]
+    assert bounces.add(replace(said, kind="hard"))
+    assert [record.detail for record in bounces.of_subscriber(ada.id)] == ["452 full", "452 full"]
 
 
 def test_five_soft_bounces_of_different_slots_in_30_days_suppress(office: Office, ada: Subscriber) -> None:

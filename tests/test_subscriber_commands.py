@@ -63,6 +63,17 @@ def test_resume_takes_a_skip_back_but_not_one_whose_time_has_passed(ada: Househo
     assert "skipped" in ada.do("explain", ADA, "--date", "2026-01-05", now="2026-01-05T09:00:00Z").out
 
 
+@pytest.mark.usefixtures("backend")
+def test_two_who_skip_the_same_day_do_not_hinder_each_other(ada: Household) -> None:
+    ada.subscribe("bob@example.org", "reasoning", now=BEFORE)
+    for who in ("bob@example.org", ADA):
+        assert "no digest on 2026-01-05" in ada.do("subscribers", "skip", who, now=BEFORE).err
+    assert next_due(ada) == "2026-01-06T08:00:00Z"
+    ada.do("subscribers", "resume", "bob@example.org", now=BEFORE)
+    ada.do("run", "--once", now="2026-01-05T08:00:00Z")
+    assert "skipped" in ada.do("explain", ADA, "--date", "2026-01-05", now="2026-01-05T09:00:00Z").out
+
+
 def test_a_skip_in_a_pause_is_of_the_first_digest_after_it(ada: Household) -> None:
     ada.do("subscribers", "pause", ADA, "--until", "2026-01-08", now=BEFORE)
     for _ in range(2):
@@ -251,6 +262,18 @@ def test_a_wrong_line_of_a_suppression_list_is_named_and_nothing_added(
         Path("list").write_bytes(b"ok@example.org\r\n" * before + b"\xff\xfe")
         answer = household.run("suppressions", "import", "list")
         assert (answer.code, answer.err) == (2, f"digestbot: list: line {before + 1}: is not UTF-8 text\n")
+
+
+@pytest.mark.usefixtures("backend")
+def test_an_address_is_taken_off_the_suppression_list_alone(ada: Household) -> None:
+    ada.subscribe("bob@example.org", "reasoning", now=BEFORE)
+    ada.subscribe("cyd@example.org", "reasoning", now=BEFORE)
+    ada.do("suppressions", "add", ADA, "bob@example.org", now=BEFORE)
+    ada.do("suppressions", "remove", ADA.upper())
+    found = ada.do("subscribers", "list", "--json").json_lines
+    assert [row["status"] for row in found] == ["unsubscribed", "suppressed", "confirmed"]
+    counts = ada.do("status", "--json").json["subscribers"]
+    assert counts == {"confirmed": 1, "unconfirmed": 0, "unsubscribed": 1, "suppressed": 1}
 
 
 def test_an_exported_suppression_list_is_imported_but_for_who_was_deleted(household: Household) -> None:
