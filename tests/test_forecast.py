@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from digestbot.forecast import HOURS, Forecast, Limits, Mailing, simulate
 from digestbot.model import SubscriberId
+from digestbot.storage.queueing import QueueStore
+from tests.backends import open_storage
+from tests.deliveries import NOW, SLOT, queue_digests
 from tests.household import Household, household
 
 __all__ = ["household"]
@@ -147,6 +152,16 @@ def test_pauses_skips_and_what_waits(household: Household) -> None:
     }
     after_downtime = household.do("forecast", "--json", now="2026-01-06T19:00:00Z").json
     assert sum(row["due"] for row in after_downtime["hours"]) == 1 + 3 + 2 * 3
+
+
+def test_the_last_digest_of_each_is_the_last_that_was_sent(tmp_path: Path) -> None:
+    with closing(open_storage(tmp_path)) as storage:
+        [ada, bob] = queue_digests(storage, ["ada@one.example", "bob@one.example"])
+        storage.db.execute("UPDATE outbox SET state = 'sent'")
+        later = NOW + timedelta(days=1)
+        queue_digests(storage, ["ada@one.example", "cyd@one.example"], slot=later.date(), at=later)
+        asked = [s.id for s in storage.subscribers.everybody() if s != bob]
+        assert QueueStore(storage.db).last_sent(asked) == {ada.id: SLOT.isoformat()}
 
 
 def test_nobody_is_there_yet(household: Household) -> None:
