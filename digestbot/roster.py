@@ -110,6 +110,10 @@ def read_lines(path: Path) -> Iterator[Line]:
                 yield from _json_lines(path, file)
             elif "email" in next(csv.reader([first]), []):
                 yield from _csv_rows(path, file)
+            elif "email" in first.replace("\t", ";").strip().split(";"):
+                raise UsageError(
+                    f"{path}: line 1: separate the fields with commas; `;` is for topics and days"
+                )
             elif first:
                 raise UsageError(f"{path}: line 1: neither JSON nor a CSV header with a field `email`")
     except UnicodeDecodeError as error:

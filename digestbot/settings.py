@@ -169,6 +169,8 @@ def current_values(folder: Path | None = None, environ: Mapping[str, str] | None
 
 def read_env_file(path: Path) -> dict[str, str]:
     """The variables of one .env file, literally: no ${...} expansion. A missing file has none."""
+    if path.is_dir():  # containers make one where the file to be mounted is missing
+        raise SettingsError([f"{path}: is a folder; remove it, and `digestbot init` writes the file"])
     if not path.is_file():
         return {}
     logging.getLogger("dotenv").setLevel(logging.ERROR)  # _bad_lines() names them
@@ -226,7 +228,7 @@ def _number(kind: Callable[[str], T], lowest: float, highest: float, what: str) 
         except ValueError:
             raise ValueError(f"{text!r} is not {what}") from None
         if not lowest <= value <= highest:  # type: ignore[operator]
-            raise ValueError(f"{text} must be from {lowest:g} to {highest:,g}")
+            raise ValueError(f"{text} must be from {lowest:g} to {highest:,.0f}")
         return value
 
     return parse

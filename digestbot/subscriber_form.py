@@ -215,8 +215,10 @@ def _days(value: object) -> tuple[str, ...]:
     days = [day for text in _texts(value) for day in re.split(r"[,\s]+", text) if day]
     chosen = {day: name[:3] for day in days for name in _DAY_NAMES if name.startswith(day.casefold())}
     unknown = [day for day in days if day not in chosen or len(day) < 3]
-    if unknown or not days:
-        raise ValueError(f"{', '.join(unknown) or 'nothing'} is not of {','.join(WEEKDAYS)}")
+    if not days:
+        raise ValueError(f"none is given; give one or more of {','.join(WEEKDAYS)}")
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)} is not of {','.join(WEEKDAYS)}")
     return tuple(day for day in WEEKDAYS if day in chosen.values())
 
 

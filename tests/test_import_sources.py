@@ -73,6 +73,14 @@ def test_a_weight_out_of_range_is_named_with_line_topic_and_field(
     assert len(answer.err) < 300
 
 
+@pytest.mark.parametrize("header", ["email;topics", "name\temail"])
+def test_a_table_that_is_not_parted_by_commas_is_told_so(household: Household, header: str) -> None:
+    Path("f.csv").write_text(header + "\n")
+    answer = household.run("subscribers", "import", "f.csv")
+    assert answer.code == 2
+    assert "f.csv: line 1: separate the fields with commas" in answer.err
+
+
 def test_a_line_that_is_no_utf_8_is_named_wherever_it_is(household: Household) -> None:
     rows = b"".join(b"reader%d@example.org,Name\n" % number for number in range(2000))
     Path("f.csv").write_bytes(b"email,name\n" + rows + b"z@example.org,Zo\xeb\n")

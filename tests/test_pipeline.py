@@ -142,6 +142,43 @@ def test_a_preview_where_nothing_is_yet_makes_nothing(household: Household) -> N
     assert not (household.folder / "state").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("p.html", "<!DOCTYPE html>"),
+        ("p.EML", "From: "),
+        ("p.json", '{"email"'),
+        ("p.txt", "Paper Digest, "),
+        ("p", "Paper"),
+    ],
+)
+def test_a_previews_file_is_of_the_kind_that_its_name_says(
+    household: Household, name: str, begins: str
+) -> None:
+    household.subscribe("ada@example.org", "reasoning", now=BEFORE)
+    household.drop(shared("drops/page-a.txt"))
+    household.do("preview", "ada@example.org", "--out", name, now=DAYS[0])
+    assert Path(name).read_text().startswith(begins)
+    household.do("preview", "ada@example.org", "--out", name, "--format", "json", now=DAYS[0])
+    assert Path(name).read_text().startswith('{"email"')
+
+
+def test_a_preview_that_is_mailed_is_written_too(household: Household) -> None:
+    household.subscribe("ada@example.org", "reasoning", now=BEFORE)
+    household.drop(shared("drops/page-a.txt"))
+    words = ("--out", "p.html", "--send-to", "me@example.org")
+    household.do("preview", "ada@example.org", *words, now=DAYS[0])
+    assert Path("p.html").exists()
+    assert len(household.mails_to("me@example.org")) == 1
+
+
+@pytest.mark.parametrize("words", [["status", "--json"], ["papers"], ["run", "--dry-run"]], ids=" ".join)
+def test_who_reads_in_a_folder_without_a_database_is_told(household: Household, words: list[str]) -> None:
+    assert "there is no database yet" in household.do(*words).err
+    household.do("init")
+    assert "database" not in household.do(*words).err
+
+
 @both
 def test_nothing_to_send_is_said_and_is_no_failure(household: Household) -> None:
     household.subscribe("ada@example.org", "nothing of this kind", now=BEFORE)

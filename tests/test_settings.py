@@ -77,6 +77,12 @@ def test_an_env_file_that_is_no_utf_8_is_named_with_its_line(tmp_path: Path) -> 
         read_settings(tmp_path, {})
 
 
+def test_an_env_file_that_is_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(SettingsError, match=r"\.env: is a folder"):
+        read_settings(tmp_path, {})
+
+
 def test_secrets_are_in_no_error_and_no_repr(tmp_path: Path) -> None:
     url = "smtp://user:hunter2@mail.example.org:notaport"
     assert "hunter2" not in "".join(problems({"SMTP_URL": url}))
@@ -194,6 +200,23 @@ def test_commands_need_only_what_they_use(household: Household, words: list[str]
     for name, value in WRONG.items():
         household.set(name, value)
     household.do(*words)
+
+
+@pytest.mark.parametrize(
+    "text", ["DIGESTBOT_SIGNUP=closed", "DIGESTBOT_SIGNUP=closed\nDIGESTBOT_SECRET_KEY=\n"]
+)
+def test_init_adds_a_secret_to_a_file_without_one(
+    household: Household, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.delenv("DIGESTBOT_SECRET_KEY")
+    Path(".env").write_text(text)
+    household.do("init")
+    made = Path(".env").read_text()
+    assert made.startswith(text)
+    settings = load_settings(Path(), {})
+    assert (settings.signup, len(settings.secret_keys)) == ("closed", 1)
+    household.do("init")
+    assert Path(".env").read_text() == made
 
 
 @pytest.mark.parametrize("words", [["run", "--once"], ["run"], ["run", "--dry-run"], ["serve"]], ids=" ".join)

@@ -191,7 +191,12 @@ def test_a_pause_of_today_does_not_explain_the_days_before_the_confirmation(ada:
 def test_what_is_no_weekday_is_refused_as_it_was_typed(ada: Household, days: str) -> None:
     answer = ada.run("subscribers", "set", ADA, "--days", days, now=BEFORE)
     assert answer.code == 2
-    assert (days or "nothing") in answer.err
+    assert (days or "none is given") in answer.err
+
+
+def test_a_topic_without_a_name_is_one_mistake(household: Household) -> None:
+    answer = household.run("subscribers", "add", ADA, "--topic", " ")
+    assert (answer.code, answer.err) == (2, "digestbot: a topic has no name: give it one\n")
 
 
 def test_an_invitation_sets_what_it_says_of_somebody_who_never_confirmed(household: Household) -> None:
@@ -311,6 +316,7 @@ def test_an_export_is_whole_private_and_overwrites_nothing(ada: Household) -> No
     "words", [("subscribers", "show"), ("suppressions", "remove"), ("drops", "show"), ("explain",)]
 )
 def test_bytes_that_are_no_text_are_told(household: Household, words: tuple[str, ...]) -> None:
+    household.do("init")
     answer = household.run(*words, "\udcff")
     assert (answer.code, answer.err) == (2, "digestbot: '\\udcff' is not UTF-8 text\n")
 

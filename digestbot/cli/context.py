@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -64,13 +64,26 @@ class App:
         from digestbot.storage import rehearse
 
         with rehearse(self.settings, writing=False) as storage:
+            self._tell_where_nothing_is()
             yield storage
 
-    def desk(self, *, rehearsal: bool = False) -> AbstractContextManager[Desk]:
+    @contextmanager
+    def desk(self, *, rehearsal: bool = False) -> Iterator[Desk]:
         """What the pipeline works with, on the storage or on a rehearsal of it."""
         from digestbot.desk import open_desk
 
-        return open_desk(self.settings, rehearsal=rehearsal)
+        with open_desk(self.settings, rehearsal=rehearsal) as desk:
+            if rehearsal:
+                self._tell_where_nothing_is()
+            yield desk
+
+    def _tell_where_nothing_is(self) -> None:
+        """A command that only reads shows an empty state in a folder that has none: most likely a wrong folder."""
+        path = self.settings.sqlite_path
+        if path is not None and not path.exists():
+            say(
+                f"digestbot: {path}: there is no database yet; go to the folder that has one, or begin with `init`"
+            )
 
     def links(self) -> Links:
         """Raises SettingsError where no secret key is set."""

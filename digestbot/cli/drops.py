@@ -16,7 +16,9 @@ def drops_command() -> None:
 
 
 @drops_command.command("list")
-@click.option("--limit", default=50, show_default=True, help="How many, the newest first.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many, the newest first."
+)
 @json_option
 @pass_app
 def list_(app: App, limit: int, as_json: bool) -> None:

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from digestbot.previews import Preview
 
 FORMATS = ("html", "text", "eml", "json")
+_BY_SUFFIX = {".html": "html", ".htm": "html", ".eml": "eml", ".json": "json"}
 
 
 @click.command("preview")
 @click.argument("email", required=False)
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), help="Default: as --out is named (.html, ...), else text."
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; default stdout.")
 @click.option("--open", "open_", is_flag=True, help="Show the mail in the browser.")
 @click.option("--send-to", metavar="ADDRESS", help="Mail it to ADDRESS as a test; its links do nothing.")
@@ -35,7 +38,7 @@ FORMATS = ("html", "text", "eml", "json")
 def preview_command(
     app: App,
     email: str | None,
-    form: str,
+    form: str | None,
     out: Path | None,
     open_: bool,
     send_to: str | None,
@@ -52,12 +55,13 @@ def preview_command(
         shown = _preview_one(app, desk, email)
         if shown is None:
             return
+        if out or not (open_ or send_to):
+            form = form or _BY_SUFFIX.get(out.suffix.lower() if out else "", "text")
+            _write(_rendered(desk, shown, form), out)
+        if open_:
+            _open(desk, shown)
         if send_to:
             _send_test(app, shown, desk, send_to)
-        elif open_:
-            _open(desk, shown)
-        else:
-            _write(_rendered(desk, shown, form), out)
 
 
 def _preview_one(app: App, desk: Desk, email: str) -> Preview | None:

@@ -30,7 +30,7 @@ DIGESTBOT_SECRET_KEY={secret}
 @json_option
 @pass_app
 def init_command(app: App, as_json: bool) -> None:
-    """Write .env with a fresh secret and create the state folder. Overwrites nothing."""
+    """Write .env with a fresh secret, or add one to a file without, and create the state folder. Overwrites nothing."""
     env = Path(".env")
     written = _write_env(env)
     for name in ("incoming", "done", "rejected", "held"):
@@ -38,8 +38,8 @@ def init_command(app: App, as_json: bool) -> None:
     with app.storage():
         pass
     if as_json:
-        print_json({"env": str(env), "written": written, "state": str(app.settings.state)})
-    say(f"{env}: {'written, with a fresh secret' if written else 'is there already and stays as it is'}")
+        print_json({"env": str(env), "written": bool(written), "state": str(app.settings.state)})
+    say(f"{env}: {written or 'is there already and stays as it is'}")
     say(f"{app.settings.state}: ready; put drops into {app.settings.incoming}")
     say("next: `digestbot subscribers add YOU@EXAMPLE.ORG --topic 'graph neural networks' --confirmed`")
 
@@ -84,11 +84,20 @@ def _move(source: str, target: str, as_json: bool) -> None:
     say("everything is moved: put the new URL into DIGESTBOT_DATABASE, and keep the old database unused")
 
 
-def _write_env(path: Path) -> bool:
+def _write_env(path: Path) -> str:
+    """Makes .env, or adds a secret to one that has none; what was done, '' where nothing was."""
+    from digestbot.settings import current_values
+
+    secret = secrets.token_urlsafe(32)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return False
+        if current_values().get("DIGESTBOT_SECRET_KEY"):
+            return ""
+        ends = b"" if path.read_bytes()[-1:] in (b"", b"\n") else b"\n"
+        with path.open("ab") as file:
+            file.write(ends + f"DIGESTBOT_SECRET_KEY={secret}\n".encode())
+        return "a fresh secret is added; the rest stays as it is"
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(ENV_TEMPLATE.format(secret=secrets.token_urlsafe(32)))
-    return True
+        file.write(ENV_TEMPLATE.format(secret=secret))
+    return "written, with a fresh secret"

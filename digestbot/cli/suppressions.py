@@ -38,7 +38,7 @@ def list_(app: App, as_json: bool) -> None:
 
 @suppressions_command.command("add")
 @click.argument("emails", nargs=-1, required=True)
-@click.option("--reason", default="operator")
+@click.option("--reason", default="operator", show_default=True, help="Kept beside the address.")
 @pass_app
 def add(app: App, emails: tuple[str, ...], reason: str) -> None:
     """Never mail these addresses."""
@@ -58,7 +58,7 @@ def remove(app: App, email: str) -> None:
 
 @suppressions_command.command("import")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--reason", default="import")
+@click.option("--reason", default="import", show_default=True, help="Kept beside each address.")
 @pass_app
 def import_(app: App, file: Path, reason: str) -> None:
     """Add every address of FILE, one a line (or as `export` wrote them).

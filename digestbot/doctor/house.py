@@ -32,7 +32,7 @@ STALE_BACKUP = timedelta(days=7)
 
 def check_secret(settings: Settings) -> Iterator[Finding]:
     if not settings.secret_keys:
-        mend = "`digestbot init` writes one into a new .env; for an old one: openssl rand -base64 32"
+        mend = "`digestbot init` writes one into .env"
         yield fail("secret key", "DIGESTBOT_SECRET_KEY is not set: links cannot be signed", mend)
     else:
         keys = len(settings.secret_keys)

@@ -37,8 +37,8 @@ def _check_topic(topic: Topic) -> list[str]:
     name = in_short(topic.name)
     problems = []
     if not topic.name.strip():
-        problems.append("a topic has no name: give it one")
-    elif len(topic.name) > LONGEST_TERM:
+        return ["a topic has no name: give it one"]
+    if len(topic.name) > LONGEST_TERM:
         problems.append(f"topic {name}: the name is longer than {LONGEST_TERM} characters")
     problems += [
         f"topic {name}: {in_short(text)} holds control characters; write it without them"
