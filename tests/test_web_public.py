@@ -60,6 +60,9 @@ def test_days_weeks_and_months_lead_to_each_other(site: World) -> None:
     assert "No papers came in" in empty
     assert 'href="/day/2026-11-18"' in empty
     assert 'href="/day/2026-11-21"' in empty
+    for longer in ("/week/2026-W47", "/month/2026-11"):
+        assert '<a href="/day/2026-11-21">21 Nov 2026</a>' in site.get(longer).text
+    assert '<a href="/week/2026-W47">16 Nov 2026 to 22 Nov 2026</a>' in site.get("/month/2026-11").text
 
 
 def test_trending_first(site: World) -> None:
@@ -148,6 +151,20 @@ def test_a_papers_page_yields_its_metadata_to_a_citation_parser(tmp_path: Path) 
         "abstract": MOSS.strip(),
         "abstract_html_url": "https://papers.example.org/paper/5",
     }
+
+
+def test_a_papers_date_is_said_once(tmp_path: Path) -> None:
+    paper = {"title": "Moss on dated bridges", "abstract": MOSS, "published": "2026-10-19"}
+    with running(tmp_path) as world:
+        world.ingest(
+            [
+                {**paper, "author_count": 5},
+                {**paper, "title": "Ferns on dated arches", "authors": ["Ada Fern"]},
+            ]
+        )
+        counted, named = (world.get(f"/paper/{number}").text for number in (5, 6))
+    assert "5 authors · 19 Oct 2026" in counted
+    assert (counted.count("19 Oct 2026"), named.count("19 Oct 2026")) == (1, 1)
 
 
 def test_three_thousand_authors_do_not_hide_the_abstract(tmp_path: Path) -> None:

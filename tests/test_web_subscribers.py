@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -363,9 +364,29 @@ def test_wrong_preferences_change_nothing_and_keep_what_was_typed(site: World) -
     reply = site.post(site.links.preferences(who.id), topics_form(timezone="Mars/Base", max_papers="1000"))
     assert reply.status == 400
     assert "Mars/Base" in reply.text
-    assert "max_papers" in reply.text
+    assert "<li>Papers at most: " in reply.text
     assert "lichen" in reply.text
     assert site.find(who.email) == before
+
+
+def test_what_is_wrong_is_named_as_the_form_names_it(site: World) -> None:
+    wrong = {
+        "timezone": "Mars/Base",
+        "send_at": "25:00",
+        "max_papers": "1000",
+        "min_score": "2",
+        "trending_share": "much",
+        "days-shown": "1",
+        "email": "nobody",
+    }
+    who = site.add("labels@example.org", "birds")
+    for url in ("/subscribe", site.links.preferences(who.id)):
+        page = site.post(url, wrong).text
+        [trouble] = re.findall(r'class="trouble".*?</ul>', page, re.DOTALL)
+        named = re.findall(r"<li>([^:<]*):", trouble)
+        shown = re.findall(r"<(?:label|legend)[^>]*>([^<]*)<", page)
+        assert len(named) >= 5
+        assert all(any(label.startswith(name) for label in shown) for name in named), (named, shown)
 
 
 def test_the_preview_follows_topics_that_are_not_saved(site: World) -> None:

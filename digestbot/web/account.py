@@ -239,7 +239,7 @@ def _page(
     subscriber = owner.subscriber
     values: dict[str, object] = {
         "preview": live_preview(site, desk, subscriber, visit.now),
-        "problems": problems or [],
+        "problems": fields.labelled(problems or []),
     }
     if visit.wants_part:
         return site.page("preview_part.html", values)

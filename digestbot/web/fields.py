@@ -18,6 +18,17 @@ _PLAIN = ("timezone", "send_at", "max_papers", "min_score", "trending_share")
 WEEKDAY_NAMES = dict(
     zip(WEEKDAYS, ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), strict=True)
 )
+_LABELS = {
+    "email": "Your address",
+    "topics": "Topics",
+    "library": "Your library",
+    "timezone": "Time zone",
+    "send_at": "Time",
+    "days": "Days",
+    "max_papers": "Papers at most",
+    "min_score": "Minimum score",
+    "trending_share": "Trending share",
+}
 WEIGHTS = (("0.5", "less than others"), ("1", "normal"), ("2", "more than others"), ("4", "much more"))
 
 
@@ -77,6 +88,12 @@ def _named(form: Form) -> list[str]:
     """Topics by name alone: `topic`, one a line, or `topics`, separated by `;` too, as in an import."""
     names = form.lines("topic") + [name for text in form.texts("topics") for name in _entries(text)]
     return list(dict.fromkeys(names))
+
+
+def labelled(problems: Sequence[str]) -> list[str]:
+    """Problems as the form names its fields: imports and options call them by other names."""
+    parted = [problem.partition(": ") for problem in problems]
+    return [f"{_LABELS.get(name, name)}{colon}{what}" for name, colon, what in parted]
 
 
 def view(subscriber: Subscriber, form: Form | None = None) -> FormView:

@@ -180,11 +180,12 @@ def _period_page(site: Site, desk: Desk, visit: Visit, period: Period) -> Respon
     papers = browsing.between(period.first, period.after)
     before, after = browsing.day_before(period.first), browsing.day_from(period.after)
     around = PERIODS[period.kind]
+    last = browsing.day_before(period.after) if papers else None
     values = {
         "period": period,
         "before": around(before) if before else None,
         "after": around(after) if after else None,
-        "others": [make(period.first) for kind, make in PERIODS.items() if kind != period.kind],
+        "others": [make(last or period.first) for kind, make in PERIODS.items() if kind != period.kind],
         "query": "",
     }
     return _list_page(site, desk, visit, papers, values)

@@ -123,7 +123,7 @@ def _form_page(
     values = {
         "view": fields.view(NOBODY, form),
         "email": form.text("email"),
-        "problems": problems,
+        "problems": fields.labelled(problems),
         "preview": shown,
         "consent": CONSENT,
         "timezones": fields.timezones(),
