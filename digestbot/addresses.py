@@ -20,6 +20,8 @@ def check_address(text: str) -> str:
     """
     if any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in text):
         raise ValueError("an address holds no line end and no other control character")
+    if not text.strip():
+        raise ValueError("no address is given")
     try:
         parts = validate_email(
             text.strip(), check_deliverability=False, globally_deliverable=False, strict=True

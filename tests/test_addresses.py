@@ -61,6 +61,11 @@ def test_refused(text: str) -> None:
         check_address(text)
 
 
+def test_an_empty_one_is_said_to_be_none() -> None:
+    with pytest.raises(ValueError, match=r"^no address is given$"):
+        check_address(" ")
+
+
 @given(st.text(max_size=40), st.text(max_size=20))
 def test_nothing_gets_in_that_could_leave_the_envelope(local: str, domain: str) -> None:
     try:

@@ -411,7 +411,8 @@ def test_pause_resume_and_skip(site: World) -> None:
         assert found is not None
         return found.schedule.paused_until
 
-    site.post(url, {"action": "pause", "until": "2026-12-24"})
+    page = site.post(url, {"action": "pause", "until": "2026-12-24"}).text
+    assert "Paused until Thursday, 24 December 2026." in page
     assert paused_until() == date(2026, 12, 24)
     site.post(url, {"action": "resume"})
     assert paused_until() is None
@@ -461,6 +462,7 @@ def test_saved_papers_and_votes_can_be_taken_back(site: World) -> None:
     own = site.links.preferences(who)
     assert "Seven birds" in site.get(own + "/saved.bib").text
     assert "TI  - Seven birds on one wire share a song" in site.get(own + "/saved.ris").text
+    assert site.post(own, {"action": "take-back"}).status == 400
     site.post(own, {"action": "take-back", "vote": ["1:save"]})
     assert site.votes(who) == {(1, "more")}
     assert "@misc" not in site.get(own + "/saved.bib").text

@@ -25,7 +25,7 @@ from digestbot.web.shown import live_preview
 from digestbot.web.signup import uploaded
 from digestbot.web.site import Site, not_found
 from digestbot.web.visit import Form, Visit, text_reply
-from digestbot.wording import counted
+from digestbot.wording import counted, long_date
 
 VOTES_SHOWN = 300
 
@@ -142,7 +142,7 @@ def _pause(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> str:
     except ValueError:
         raise ValueError(f"{in_short(text)} is not a date such as 2026-12-24") from None
     site.office(desk, visit.now).pause(subscriber, until)
-    return f"Paused until {until}." if until else "Paused until you resume."
+    return f"Paused until {long_date(until)}." if until else "Paused until you resume."
 
 
 def _resume(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> str:
@@ -157,6 +157,8 @@ def _skip(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> str:
 
 def _take_back(site: Site, visit: Visit, desk: Desk, subscriber: Subscriber) -> str:
     chosen = set(visit.form.texts("vote"))
+    if not chosen:
+        raise ValueError("Tick what to take back first.")
     votes = desk.storage.subscribers.votes([subscriber.id]).get(subscriber.id, ())
     with desk.storage.transaction():
         for vote in votes:
