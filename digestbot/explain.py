@@ -77,9 +77,10 @@ def _composed(storage: Storage, subscriber: Subscriber, day: date) -> DayAnswer:
     found = storage.outbox.find_digest(subscriber.id, day)
     assert found is not None, "a composed slot has an outbox entry"
     digest, state = found
+    reply, ended = storage.slots.find_reply(subscriber.id, day)
     if state is EntryState.SENT:
-        return DayAnswer(day, sent=digest)
-    reply = storage.slots.find_reply(subscriber.id, day)
+        at = f"{ended:%Y-%m-%d %H:%M} UTC, " if ended else ""
+        return DayAnswer(day, sent=digest, detail=f"{at}the server said {reply!r}")
     cause = _IN_THE_OUTBOX[state]
     if state is EntryState.QUEUED and reply == PUT_OFF:
         cause = Cause.LIMIT

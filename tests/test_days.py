@@ -49,6 +49,16 @@ def test_papers_of_a_mail_that_waited_too_long_come_the_next_day(household: Hous
     assert b"Alpha" in household.mails_to("ada@example.org")[0]
 
 
+def test_who_was_sent_a_mail_is_answered_with_when_and_what_the_server_said(household: Household) -> None:
+    household.subscribe("ada@example.org", "reasoning", now=BEFORE)
+    drop(household, "Alpha", now=BEFORE)
+    household.do("run", "--once", now="2026-01-05T08:01:00Z")
+    asked = "explain", "ada@example.org", "--date", "2026-01-05"
+    told = household.do(*asked, now="2026-01-07T08:01:00Z").out
+    assert "was sent 1 paper on 2026-01-05 (2026-01-05 08:01 UTC, the server said '250 " in told
+    assert household.do(*asked, "--json", now="2026-01-07T08:01:00Z").json["cause"] is None
+
+
 def test_where_an_excluded_term_bars_all_that_fits_it_is_the_cause(household: Household) -> None:
     topic = {"name": "reasoning", "terms": ["reasoning"], "exclude": ["alpha"]}
     Path("p.jsonl").write_text(json.dumps({"email": "ada@example.org", "topics": [topic]}))

@@ -71,10 +71,10 @@ def _form(email: str, answer: DayAnswer) -> dict[str, object]:
 
 
 def _sentence(email: str, answer: DayAnswer) -> str:
-    if answer.sent:
-        return f"{email} was sent {counted(len(answer.sent.papers), 'paper')} on {answer.day}"
-    best = f", the best score was {answer.best_score:.2f}" if answer.best_score is not None else ""
     detail = f" ({answer.detail})" if answer.detail else ""
+    if answer.sent:
+        return f"{email} was sent {counted(len(answer.sent.papers), 'paper')} on {answer.day}{detail}"
+    best = f", the best score was {answer.best_score:.2f}" if answer.best_score is not None else ""
     return f"{email} got nothing on {answer.day}: {answer.cause}{best}{detail}"
 
 

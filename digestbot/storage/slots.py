@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 
 from digestbot.model import Cause, SlotOutcome, SlotRecord, SubscriberId
 from digestbot.storage.database import Database, Row, Value, from_epoch, in_blocks, placeholders
@@ -42,12 +42,14 @@ class SlotStore:
             (subscriber_id, slot.isoformat(), SlotOutcome.SKIPPED),
         )
 
-    def find_reply(self, subscriber_id: SubscriberId, slot: date) -> str:
-        """What is noted of a digest's mail: the server's last words, or why it waits; '' for nothing."""
+    def find_reply(self, subscriber_id: SubscriberId, slot: date) -> tuple[str, datetime | None]:
+        """What is noted of a digest's mail: the server's last words, or why it waits, '' for nothing; and its end."""
         row = self._db.row(
-            "SELECT reply FROM outbox WHERE subscriber_id = ? AND slot = ?", (subscriber_id, slot.isoformat())
+            "SELECT reply, finished_at FROM outbox WHERE subscriber_id = ? AND slot = ?",
+            (subscriber_id, slot.isoformat()),
         )
-        return "" if row is None or row[0] is None else str(row[0])
+        reply, ended = row or (None, None)
+        return str(reply or ""), None if ended is None else from_epoch(ended)
 
     def records(self, subscriber_id: SubscriberId) -> list[SlotRecord]:
         """How all slots of one subscriber ended, oldest first."""
