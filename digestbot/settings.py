@@ -300,6 +300,8 @@ def _smtp_url(text: str) -> str:
 def _database(text: str) -> str:
     if not re.match(r"sqlite:///.|postgres(ql)?://", text):
         raise ValueError("must begin with sqlite:/// or postgresql://")
+    if text.startswith("sqlite") and _found(Path(text.removeprefix("sqlite:///")).is_dir):
+        raise ValueError(f"{text} is a folder; name a file in it")
     if text.startswith("postgres") and (text.count("@") > 1 or re.search(r"\s", text)):
         raise ValueError("percent-encode special characters of user and password")
     return text
@@ -341,6 +343,21 @@ def _networks(text: str) -> tuple[str, ...]:
     return networks
 
 
+def _found(look: Callable[[], bool]) -> bool:
+    """What a look at a path finds; False where one may not look, which `doctor` tells better."""
+    try:
+        return look()
+    except OSError:
+        return False
+
+
+def _state(text: str) -> Path:
+    """The state folder may be made yet."""
+    if _found(Path(text).is_file):
+        raise ValueError(f"{text} is a file, not a folder")
+    return Path(text)
+
+
 def _folder(text: str) -> Path:
     path = Path(text)
     if not path.is_dir():
@@ -370,7 +387,7 @@ def _model(text: str) -> str:
 
 
 _PARSERS: dict[str, tuple[str, Callable[[str], object]]] = {
-    "STATE": ("state", Path),
+    "STATE": ("state", _state),
     "DATABASE": ("database", _database),
     "SMTP_URL": ("smtp_url", _smtp_url),
     "SMTP_CONNECTIONS": ("smtp_connections", _number(int, 1, 1000, "a whole number")),

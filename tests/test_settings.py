@@ -60,6 +60,8 @@ def test_all_wrong_ones_are_named_at_once() -> None:
         ("DKIM_SELECTOR", "s1; x=y"),
         ("DKIM_DOMAIN", "example..org"),
         ("WINDOW_DAYS", "99999999999"),
+        ("STATE", __file__),
+        ("DATABASE", "sqlite:////tmp"),
         ("MAX_LATENESS_HOURS", "1e300"),
         ("EXPECT_DROP_HOURS", "1e12"),
         ("SMTP_CONNECTIONS", "1000000"),

@@ -50,6 +50,8 @@ def bounce_command(app: App, files: tuple[Path, ...], as_json: bool) -> None:
     elif mails:
         rows = [(m["path"], m["class"], m["status"], "acted" if m["acted"] else "") for m in mails]
         click.echo(table(rows, ("mail", "class", "status", "")))
+    elif not unread:
+        say("no mail found")
     if unread:
         sys.exit(1)
 

@@ -45,7 +45,9 @@ def field_options(command: F) -> F:
             click.option(
                 "--trending-share", metavar="X", help="Share of trending papers, 0 to 1. Default 0."
             ),
-            click.option("--quiet-week", metavar="on/off", help="A note after a week without a digest."),
+            click.option(
+                "--quiet-week", metavar="on/off", help="A note after a week without a digest. Default on."
+            ),
         )
     ):
         command = option(command)
@@ -95,7 +97,7 @@ def add(
 @json_option
 @pass_app
 def set_(app: App, /, email: str, library: Path | None, as_json: bool, **fields: object) -> None:
-    """Change a subscriber's fields; --topic replaces all topics."""
+    """Change the fields that are named, and no other; --topic replaces all topics."""
     from digestbot.subscriber_form import FormError, to_form
     from digestbot.subscriptions import get_subscriber
 

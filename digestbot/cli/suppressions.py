@@ -31,9 +31,8 @@ def list_(app: App, as_json: bool) -> None:
     if as_json:
         print_json_lines({"email": e, "reason": reason, "since": timestamp(at)} for e, reason, at in found)
     else:
-        click.echo(
-            table([(e, reason, f"{at:%Y-%m-%d}") for e, reason, at in found], ("email", "reason", "since"))
-        )
+        rows = [(e, reason, f"{at:%Y-%m-%d}") for e, reason, at in found]
+        click.echo(table(rows, ("email", "reason", "since")) if rows else "nobody is on the list")
 
 
 @suppressions_command.command("add")
