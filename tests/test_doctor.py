@@ -114,6 +114,17 @@ def test_a_state_folder_that_is_none(healthy: Household) -> None:
     assert ("FAIL", "folders") in troubles(answer)
 
 
+def test_a_state_folder_that_cannot_be_looked_at_ends_no_other_check(healthy: Household) -> None:
+    """Root may look everywhere, but nobody at a name that is too long."""
+    healthy.set("STATE", "s" * 300)
+    answer = healthy.run("doctor", "--json", now=NOW)
+    assert answer.code == 1
+    said = [(c["check"], c["said"]) for c in answer.json["checks"]]
+    assert len(said) == len(set(said))
+    assert ("FAIL", "folders") in troubles(answer)
+    assert [c["level"] for c in answer.json["checks"] if c["check"] == "mail server"] == ["ok"]
+
+
 def test_a_database_that_is_none(healthy: Household) -> None:
     Path("other.db").write_bytes(b"a letter, and no database\n" * 200)
     healthy.set("DATABASE", "sqlite:///other.db")
