@@ -133,9 +133,10 @@ def _admit(office: Office, wanted: Subscriber, signup: str) -> Subscriber | None
         return office.enrol([wanted], how="")[0] if allowed else None
     if known.status is Status.CONFIRMED:
         return known
-    if known.status is Status.SUPPRESSED or not is_allowed(wanted.email, signup):
+    if known.status is Status.SUPPRESSED:
         return None
-    return known
+    has_left = known.status is Status.UNSUBSCRIBED  # was let in once, and the goodbye says how to come back
+    return known if has_left or is_allowed(wanted.email, signup) else None
 
 
 def _link_may_go(office: Office, subscriber: Subscriber, most: int) -> bool:

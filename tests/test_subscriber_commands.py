@@ -212,6 +212,14 @@ def test_an_invitation_sets_what_it_says_of_somebody_who_never_confirmed(househo
     assert [topic["name"] for topic in shown["topics"]] == ["moss"]
 
 
+def test_who_has_left_is_not_invited_but_comes_back_alone(household: Household) -> None:
+    Path("left.jsonl").write_text('{"email": "left@example.org", "status": "unsubscribed"}')
+    household.do("subscribers", "import", "left.jsonl")
+    answer = household.run("subscribers", "invite", "left@example.org")
+    assert answer.code == 2
+    assert "who left signs up again on the pages" in answer.err
+
+
 @pytest.mark.parametrize("way", ["add", "set", "import", "csv"])
 def test_a_name_holds_nothing_that_deceives_a_terminal_or_turns_the_text(
     household: Household, way: str

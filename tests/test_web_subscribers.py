@@ -309,6 +309,25 @@ def test_who_may_sign_up(tmp_path: Path, signup: str, allowed: set[str]) -> None
         assert {m.recipient for m in world.mails()} == allowed
 
 
+def test_who_has_left_may_come_back_where_nobody_new_may_come(tmp_path: Path) -> None:
+    """Goodbye says how, and must not say it in vain. Who was only ever asked has not been a reader."""
+    with running(tmp_path, SIGNUP="closed") as world:
+        left = world.add("left@example.org", "moss")
+        world.add("asked@example.org", "moss", confirmed=False)
+        world.post(world.links.unsubscribe(left.id), {"List-Unsubscribe": "One-Click"})
+        before = [m.id for m in world.mails()]
+        [goodbye] = world.mails(EntryKind.GOODBYE)
+        with world.desk() as desk:
+            said = MailRoom(desk.settings, desk.storage, desk.links, desk.renderer).make(goodbye)
+        assert said is not None
+        assert said.data.replace(b"=\r\n", b"").count(b"https://papers.example.org/subscribe") == 2
+        world.now += timedelta(days=2)
+        for email in ("left@example.org", "asked@example.org"):
+            world.post("/subscribe", {"email": email, "topic": "moss"})
+        [mail] = [m for m in world.mails() if m.id not in before]
+    assert (mail.kind, mail.recipient) == (EntryKind.CONFIRM, "left@example.org")
+
+
 @pytest.mark.parametrize(
     "email", ["", "no address", "a@b", "x@example.org\r\nBcc: y@example.org", "a" * 300 + "@example.org"]
 )

@@ -203,7 +203,10 @@ def invite(app: App, /, email: str, **fields: object) -> None:
         if known is None:
             office.subscribe(subscriber, how="invitation")
         elif known.status is not Status.UNCONFIRMED:
-            raise UsageError(f"{known.email} is {known.status}; only who never confirmed can be invited")
+            back = "; who left signs up again on the pages" if known.status is Status.UNSUBSCRIBED else ""
+            raise UsageError(
+                f"{known.email} is {known.status}; only who never confirmed can be invited{back}"
+            )
         elif not office.ask_to_confirm(office.change(known, given)):
             raise UsageError(
                 f"{known.email} was asked already: at most once a day, and three times in 30 days"
