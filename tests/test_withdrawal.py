@@ -118,6 +118,12 @@ def test_an_unknown_drop_is_refused(household: Household) -> None:
     assert "nothing.txt" in answer.err
 
 
+def test_people_are_told_what_happened_and_no_noughts(two_drops: Household) -> None:
+    said = two_drops.do("drops", "withdraw", "bad.jsonl", now=BEFORE).err
+    assert said == "1 paper left the catalogue; other drops keep 1 more\n"
+    assert two_drops.do("drops", "withdraw", "good.jsonl", now=BEFORE).err == "2 papers left the catalogue\n"
+
+
 def test_a_drop_is_taken_back_once(two_drops: Household) -> None:
     assert two_drops.do("drops", "withdraw", "bad.jsonl", "--json", now=BEFORE).json["already"] is False
     again = two_drops.do("drops", "withdraw", "bad.jsonl", "--json", now=BEFORE)

@@ -144,7 +144,10 @@ def withdraw_(app: App, drop: str, as_json: bool) -> None:
     if report.already:
         say(f"{drop} was taken back before; nothing changed")
         return
-    say(f"{counted(report.gone, 'paper')} left the catalogue; other drops have {report.kept} more, too")
-    say(f"{report.recomposed} waiting digests composed anew, {report.emptied} ended empty")
+    stay = f"; other drops keep {report.kept} more" if report.kept else ""
+    say(f"{counted(report.gone, 'paper')} left the catalogue{stay}")
+    if report.recomposed or report.emptied:
+        said = counted(report.recomposed, "waiting digest")
+        say(f"{said} composed anew, {report.emptied} ended empty")
     for email, slot in report.recipients:
         say(f"{email} got one of them on {slot}")
