@@ -176,6 +176,15 @@ def test_the_same_bytes_twice_are_all_known_however_little_they_say(tmp_path: Pa
     drop = written(tmp_path, text)
     assert counts(ingest_file(papers, drop, now=NOW)) == (4, 0, 0, 0)
     assert counts(ingest_file(papers, drop, now=NOW)) == (0, 4, 0, 0)
+    assert [p.sightings for p in all_papers(papers)] == [1] * 4, "seen in one drop, not in two"
+
+
+def test_what_is_usual_is_what_came_last(tmp_path: Path) -> None:
+    papers = store()
+    for size in (1, 2, 3):
+        text = "".join(line(f"Owls of the year {1900 + 10 * size + n}") for n in range(size))
+        ingest_file(papers, written(tmp_path, text), now=NOW)
+    assert papers.usual_sizes(2) == [3, 2]
 
 
 def test_namesakes_cost_no_more_than_others(tmp_path: Path) -> None:
