@@ -348,7 +348,8 @@ def test_a_mail_to_the_unsubscribe_address_unsubscribes(
 ) -> None:
     handled = handle_mail(office, mail(subject, To=leaving(ada)))
     assert (handled.reading.kind, handled.acted) == (MailClass.UNSUBSCRIBE, True)
-    assert status_of(office, ada) is Status.UNSUBSCRIBED
+    everybody = office.storage.subscribers.everybody()
+    assert [who.status for who in everybody] == [Status.UNSUBSCRIBED, Status.CONFIRMED], "but not Bob"
     assert not handle_mail(office, mail(subject, To=leaving(ada))).acted, "idempotent"
 
 

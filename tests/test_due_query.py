@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from digestbot.model import Status
 from digestbot.storage.subscribers import BY_STATUS, DUE, NEXT_DUE, PLANNED_AFTER
+from tests.backends import open_storage
+from tests.deliveries import add_subscribers
 from tests.many_subscribers import NOW, make_storage
 
 AT = int(NOW.timestamp())
@@ -62,3 +67,32 @@ def test_it_reads_only_the_rows_that_are_due(database: Path) -> None:
     assert many < 50 * 30  # 18 columns a row and some
     assert few < many / 4
     assert steps(database, NEXT_DUE, ()) < 50
+
+
+@pytest.mark.usefixtures("backend")
+def test_the_due_are_shared_out_in_parts_and_nobody_else_is(tmp_path: Path) -> None:
+    with closing(open_storage(tmp_path)) as storage:
+        people = add_subscribers(storage, [f"p{n}@one.example" for n in range(9)])
+        ids = [who.id for who in people]
+        storage.subscribers.set_next_due(dict.fromkeys(ids[:7], NOW))
+        storage.subscribers.set_next_due({ids[7]: NOW + timedelta(seconds=1)})
+        storage.subscribers.set_status(ids[2], Status.UNSUBSCRIBED)
+        ranges = storage.subscribers.due_ranges(NOW, 2, 9)
+        assert ranges == [(ids[0], ids[1]), (ids[3], ids[4]), (ids[5], ids[6])]
+        assert storage.subscribers.due_ranges(NOW, 2, 1) == ranges[:1]
+        found = [[who.id for who in storage.subscribers.due_among(NOW, part)] for part in ranges]
+        assert found == [list(part) for part in ranges]
+        whole = storage.subscribers.due_among(NOW, (ids[0], ids[8]))
+        assert [who.id for who in whole] == [*ids[:2], *ids[3:7]]
+
+
+@pytest.mark.usefixtures("backend")
+def test_when_somebody_is_due_next_changes_for_them_alone_and_where_it_was_as_read(tmp_path: Path) -> None:
+    tomorrow, later = NOW + timedelta(days=1), NOW + timedelta(days=2)
+    with closing(open_storage(tmp_path)) as storage:
+        ada, bob = (who.id for who in add_subscribers(storage, ["ada@one.example", "bob@one.example"]))
+        storage.subscribers.set_next_due({ada: NOW, bob: NOW})
+        storage.subscribers.advance({ada: (NOW, tomorrow)})
+        storage.subscribers.advance({ada: (NOW, later)})
+        found = storage.subscribers.get_many([ada, bob])
+        assert [found[who].next_due_at for who in (ada, bob)] == [tomorrow, NOW]

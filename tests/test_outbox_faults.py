@@ -363,6 +363,17 @@ def test_a_server_that_breaks_off_every_time_is_left_alone(storage: Storage) -> 
     assert states(storage) == {"in_doubt": 3, "queued": 7}
 
 
+@pytest.mark.parametrize(("stage", "tried"), [("mail", 3), ("rcpt", 10)])
+def test_a_relay_that_defers_all_it_is_asked_is_left_alone_and_servers_that_defer_their_own_are_not(
+    storage: Storage, stage: str, tried: int
+) -> None:
+    queue_digests(storage, [f"p{n}@d{n}.example" for n in range(10)])
+    with SmtpServer(at(stage, "451 4.7.1 later")) as server:
+        report = run_pass(storage, server.url(), replace(QUICK, connections=1))
+    assert report.counts == {EntryState.DEFERRED: tried}
+    assert (report.stopped is not None) is (tried < 10)
+
+
 @pytest.mark.parametrize("reply", ["552 5.3.4 message too big", "552 too big"])
 def test_too_big_at_mail_fails_this_entry_alone(storage: Storage, reply: str) -> None:
     queue_digests(storage, [ADA, BOB])

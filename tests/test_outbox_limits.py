@@ -118,6 +118,17 @@ def test_room_that_a_refusal_gives_back_is_used_in_the_same_pass(storage: Storag
     assert server.recipients == ["p2@one.example", "p3@one.example"]
 
 
+def test_what_is_not_sent_takes_no_place(storage: Storage) -> None:
+    """Be there nothing left to send, or the recipient gone."""
+    [_, gone, _] = queue_digests(storage, ["empty@one.example", "gone@one.example", "ada@one.example"])
+    storage.subscribers.set_status(gone.id, Status.UNSUBSCRIBED)
+    mails = TestMails(lambda entry: None if entry.recipient.startswith("empty") else make_mail(entry))
+    with SmtpServer() as server:
+        relay, policy = SmtpSettings.from_url(server.url()), replace(QUICK, daily_limit=1, connections=1)
+        report = deliver(storage, mails, relay, policy, now=lambda: NOW)
+    assert report.counts == {EntryState.CANCELLED: 2, EntryState.SENT: 1}
+
+
 def test_the_last_place_goes_to_the_oldest_due(storage: Storage) -> None:
     """However long its mail takes to make."""
     for minute in range(6):

@@ -158,6 +158,22 @@ def test_papers_that_the_drop_merged_are_gone_under_both_ids() -> None:
     assert drops.withdraw(other).gone == (one, four)
 
 
+@both
+def test_a_paper_merged_twice_is_found_under_every_id() -> None:
+    """So nobody is sent it again who got it under the first."""
+    papers = store()
+    _, _, ids = take(
+        papers,
+        record("Owls at Noon Do Not Read", doi="10.5555/owl"),
+        record("Strigiformes and the Printed Page", arxiv_id="2401.00001"),
+        record("Larks at Dawn Read Newspapers", doi="10.5555/lark"),
+    )
+    for doi in ("10.5555/lark", "10.5555/owl"):
+        take(papers, record("Birds That Read, All of Them", doi=doi, arxiv_id="2401.00001"))
+    assert papers.resolve(ids) == dict.fromkeys(ids, ids[0])
+    assert {paper.id for paper in papers.papers(ids).values()} == {ids[0]}
+
+
 LIES = [  # what a stranger's library may say of papers that drops have, or will have
     record(
         "Owls at Noon Do Not Read",
