@@ -168,13 +168,8 @@ class SubscriberStore:
             ((_epoch(new), subscriber_id, _epoch(old)) for subscriber_id, (old, new) in due.items()),
         )
 
-    def set_status(self, subscriber_id: SubscriberId, status: Status) -> bool:
-        """True if this changed the status."""
-        changed = self._db.execute(
-            "UPDATE subscribers SET status = ? WHERE id = ? AND status <> ?",
-            (status.value, subscriber_id, status.value),
-        )
-        return changed > 0
+    def set_status(self, subscriber_id: SubscriberId, status: Status) -> None:
+        self._db.execute("UPDATE subscribers SET status = ? WHERE id = ?", (status.value, subscriber_id))
 
     def remove(self, subscriber_id: SubscriberId) -> None:
         """Forgets a person, but for slots and outbox rows, which hold no address; the id is never used again."""
