@@ -12,11 +12,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from digestbot.accounts import forget_unanswered
+from digestbot.accounts import forget, forget_unanswered
 from digestbot.links import Links, derive_key
 from digestbot.mailroom import MailRoom
-from digestbot.model import EntryKind, Opinion, PaperId, Status, SubscriberId
+from digestbot.model import EntryKind, Opinion, PaperId, Status, Subscriber, SubscriberId, Vote
+from digestbot.storage.bounces import BounceRecord
+from digestbot.storage.database import Row
 from digestbot.subscriptions import new_subscriber
+from tests.deliveries import SLOT, queue_digests
 from tests.web_world import NOW, World, running
 
 LIBRARY = b"@article{a, title={Moss on bridges of the north}, eprint={2611.00001}, archiveprefix={arXiv}}\n"
@@ -579,6 +582,28 @@ def test_a_fresh_link_exports_moves_and_deletes(own: World) -> None:
     own.post("/subscribe", {"email": "new@example.org", "topic": "moss"})
     assert own.mails(EntryKind.CONFIRM) == []
     assert own.get(fresh).status == 404
+
+
+def test_who_is_deleted_takes_nothing_of_others_along(own: World) -> None:
+    ada, bob = (own.add(f"{name}@example.org", "moss") for name in ("ada", "bob"))
+
+    def kept(who: Subscriber) -> dict[str, list[Row]]:
+        with own.desk() as desk:
+            tables = ("consents", "votes", "bounces", "slots", "outbox")
+            sql = "SELECT * FROM {} WHERE subscriber_id = ?"
+            return {table: desk.storage.db.rows(sql.format(table), (who.id,)) for table in tables}
+
+    with own.desk() as desk:
+        queue_digests(desk.storage, [ada.email, bob.email])
+        for who in (ada, bob):
+            desk.storage.subscribers.vote(who.id, [Vote(PaperId(1), Opinion.MORE, NOW)])
+            desk.storage.bounces.add(BounceRecord(who.id, SLOT, NOW, "soft", None, ""))
+    before = kept(bob)
+    assert all(before.values())
+    with own.office() as office:
+        forget(office, ada)
+    assert kept(bob) == before
+    assert not any(kept(ada).values())
 
 
 def test_a_fresh_link_expires_and_only_three_a_day_are_sent(own: World) -> None:
