@@ -503,6 +503,23 @@ def reader(world: World, email: str, *topics: str, **fields: object) -> tuple[Su
     return who.id, world.now.date()
 
 
+def test_less_replaces_what_was_more_of_this_paper_and_reader_alone(own: World) -> None:
+    """And what somebody said comes in the order in which it was said."""
+    ada, bob = (own.add(f"{name}@example.org", "moss").id for name in ("ada", "bob"))
+    said = [(2, Opinion.SAVE), (2, Opinion.MORE), (1, Opinion.MORE)]
+    with own.desk() as desk:
+        store = desk.storage.subscribers
+        for who in (ada, bob):
+            for second, (paper, opinion) in enumerate(said):
+                store.vote(who, [Vote(PaperId(paper), opinion, NOW + timedelta(seconds=second))])
+        store.vote(ada, [Vote(PaperId(2), Opinion.LESS, NOW + timedelta(minutes=1))])
+        found = {
+            who: [(vote.paper_id, vote.opinion) for vote in votes]
+            for who, votes in store.votes([ada, bob]).items()
+        }
+    assert found == {ada: [said[0], said[2], (2, Opinion.LESS)], bob: said}
+
+
 def test_a_digest_shows_what_the_mail_left_out_and_takes_several_votes(own: World) -> None:
     who, slot = reader(own, "reads@example.org", max_papers=1)
     url = own.links.digest(who, slot)
