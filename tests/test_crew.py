@@ -223,10 +223,13 @@ def test_what_forks_leave_that_somebody_else_told_to_stop_is_composed_all_the_sa
 def test_composing_that_fails_late_says_how_far_it_came(
     household: Household, tmp_path: Path, name: str
 ) -> None:
-    """One row is damaged; its block of ten is lost, those before it are stored."""
+    """One digest cannot be stored; its block of ten is lost, those before it are stored."""
     invite(household)
     with sqlite3.connect(household.folder / "state" / "digestbot.db") as connection:
-        connection.execute("UPDATE subscribers SET topics = '{' WHERE id = 255")
+        connection.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON outbox WHEN NEW.subscriber_id = 255"
+            " BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        )
     done = program(name, "--now", "2026-11-20T08:00:00Z", "run", "--once", "--json", folder=tmp_path)
     assert done.returncode == 1, done.stderr
     composed = json.loads(done.stdout)["digests"]["composed"]

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pytest
 
+from digestbot.errors import in_short
 from digestbot.storage.sqlite import SqliteDatabase
 from digestbot.storage.subscribers import SubscriberStore
 from tests.household import Household, household
@@ -14,6 +15,7 @@ from tests.household import Household, household
 __all__ = ["household"]
 
 BEFORE, DUE = "2026-11-23T00:00:00Z", "2026-11-23T09:00:00Z"
+HEAVY = '[{"name": "n", "terms": ["n"], "exclude": [], "authors": [], "categories": [], "weight": "much"}]'
 PAPER = (
     '{"title": "Neural graphs of the sea", "url": "https://example.org/1", "abstract": "Neural graphs."}\n'
 )
@@ -74,6 +76,7 @@ def test_it_keeps_nobody_else_from_a_digest(town: Household) -> None:
         ("topics", '["neural"]', "topics holds '[\"neural\"]'"),
         ("topics", '[{"name": "neural"}]', 'topics holds \'[{"name": "neural"}]\''),
         ("topics", "5", "topics holds '5'"),
+        ("topics", HEAVY, f"topics holds {in_short(HEAVY)}"),
         ("confirmed_at", "yesterday", "confirmed_at holds 'yesterday'"),
         ("confirmed_at", 10**17, "confirmed_at holds 100000000000000000"),
     ],

@@ -114,7 +114,7 @@ def _topics(text: str) -> tuple[Topic, ...]:
             exclude=tuple(item["exclude"]),
             authors=tuple(item["authors"]),
             categories=tuple(item["categories"]),
-            weight=item["weight"],
+            weight=_float(item["weight"]),
         )
         for item in json.loads(text)
     )
