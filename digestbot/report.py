@@ -44,9 +44,7 @@ class RunReport:
     drops: IngestPass = field(default_factory=IngestPass)
     digests: DigestCounts = field(default_factory=DigestCounts)
     delivery: DeliveryReport | None = None  # None: nothing was to be delivered, as in a dry run
-    damaged: Mapping[SubscriberId, str] | None = (
-        None  # who is due and cannot be read, and why; None: nobody looked
-    )
+    damaged: Mapping[SubscriberId, str] | None = None  # who is due and cannot be read; None: nobody looked
 
     @property
     def rejected_drops(self) -> list[DropReport]:

@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 import pytest
 
-from digestbot.settings import _PARSERS, Settings
+from digestbot.setting_values import PARSERS
+from digestbot.settings import Settings
 from tests.reference import TARGET, commands, reference
 from tests.smtp_servers import SmtpServer
 
@@ -85,7 +86,7 @@ def test_targets_of_make_in_the_docs_do_something(page: Path) -> None:
 
 
 def test_every_setting_is_in_the_readme_and_no_other_anywhere() -> None:
-    known = {f"DIGESTBOT_{name}" for name in _PARSERS}
+    known = {f"DIGESTBOT_{name}" for name in PARSERS}
     told = set(re.findall(r"DIGESTBOT_[A-Z_]*[A-Z]", (ROOT / "README.md").read_text(encoding="utf-8")))
     assert known <= told
     for page in [*PAGES, *sorted((ROOT / "deploy").iterdir())]:
@@ -101,7 +102,7 @@ def test_the_defaults_told_are_the_defaults() -> None:
     )
     assert len(rows) >= 8
     for name, told in rows:
-        assert _PARSERS[name][1](told) == getattr(Settings(), _PARSERS[name][0]), name
+        assert PARSERS[name][1](told) == getattr(Settings(), PARSERS[name][0]), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names)

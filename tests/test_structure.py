@@ -49,6 +49,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         *(
             "settings",
+            "setting_values",
             "logs",
             "drops",
             "templating",

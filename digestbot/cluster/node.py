@@ -126,9 +126,10 @@ class Node:
 
     async def _hand_out_slots(self, app: procrastinate.App) -> None:
         def look() -> Sequence[tuple[int, int]]:
-            clear_outbox(self._desk, _now())
-            note_damaged(self._desk, self._desk.storage.subscribers.unreadable(_now()), _now())
-            return self._desk.storage.subscribers.due_ranges(_now(), BLOCK, MOST_JOBS)
+            now, subscribers = _now(), self._desk.storage.subscribers
+            clear_outbox(self._desk, now)
+            note_damaged(self._desk, subscribers.unreadable(now), now)
+            return subscribers.due_ranges(now, BLOCK, MOST_JOBS)
 
         ranges = await self._attempt("tick", look)
         waiting = await app.job_manager.list_jobs_async(queue=COMPOSING, status=Status.TODO.value)
